@@ -1,1 +1,5 @@
-//! netc
+//! netc compiles `.net` files, a small language for convolutional networks, into checked graphs, cost reports and CPU
+//! programs.
+
+pub mod diag;
+pub mod syntax;

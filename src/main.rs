@@ -1,1 +1,2 @@
+//! The `netc` command.
 fn main() {}

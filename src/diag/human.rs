@@ -1,0 +1,1 @@
+//! Diagnostics for people, as rustc draws them.

@@ -1,0 +1,3 @@
+//! Text to [`ast`] and back. Knows no layer.
+
+pub mod ast;
