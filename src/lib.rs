@@ -2,4 +2,8 @@
 //! programs.
 
 pub mod diag;
+pub mod dim;
+pub mod ir;
+pub mod op;
 pub mod syntax;
+pub mod tensor;

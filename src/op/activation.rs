@@ -1,0 +1,202 @@
+//! Pointwise functions.
+
+use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use crate::dim::DimError;
+use crate::tensor::{Shape, View, ViewMut};
+
+/// A function applied to each element by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// max(x, 0).
+    Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
+    /// x, or slope·x below zero.
+    LeakyRelu {
+        /// The slope below zero.
+        slope: f64,
+    },
+    /// x, or alpha·(exp(x) - 1) below zero (Clevert et al. 2015, arXiv:1511.07289).
+    Elu {
+        /// The negated limit at minus infinity.
+        alpha: f64,
+    },
+    /// x·Φ(x) with the error function (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+    Gelu,
+    /// 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
+    GeluTanh,
+    /// x·sigmoid(x).
+    Silu,
+    /// 1/(1 + exp(-x)).
+    Sigmoid,
+    /// min(max(x + 3, 0), 6)/6 (Howard et al. 2019, arXiv:1905.02244).
+    HardSigmoid,
+    /// x·hard_sigmoid(x).
+    HardSwish,
+    /// scale·tanh(slope·x); LeCun et al. 1998 take 1.7159 and 2/3.
+    Tanh {
+        /// The limit at infinity.
+        scale: f64,
+        /// The factor inside.
+        slope: f64,
+    },
+}
+
+const fn layer(layer: &'static str, params: &'static [Param], doc: &'static str) -> Signature {
+    Signature { layer, params, operands: Operands::Above, doc }
+}
+
+static SIGNATURES: [Signature; 10] = [
+    layer("relu", &[], "max(x, 0)"),
+    layer("relu6", &[], "min(max(x, 0), 6)"),
+    layer("leaky_relu", &[param("slope", "0.01", "the slope below zero")], "x, or slope*x below zero"),
+    layer("elu", &[param("alpha", "1.0", "the negated limit")], "x, or alpha*(exp(x) - 1) below zero"),
+    layer("gelu", &[words("form", &["erf", "tanh"], "erf", "exact, or the tanh form")], "x*Phi(x)"),
+    layer("silu", &[], "x*sigmoid(x)"),
+    layer("sigmoid", &[], "1/(1 + exp(-x))"),
+    layer("hard_sigmoid", &[], "min(max(x + 3, 0), 6)/6"),
+    layer("hard_swish", &[], "x*hard_sigmoid(x)"),
+    layer(
+        "tanh",
+        &[param("scale", "1.0", "the limit at infinity"), param("slope", "1.0", "the factor inside")],
+        "scale*tanh(slope*x)",
+    ),
+];
+
+impl Activation {
+    /// The function itself.
+    #[inline]
+    pub fn apply(self, x: f32) -> f32 {
+        match self {
+            Activation::Relu => x.max(0.0),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::LeakyRelu { slope } => if x < 0.0 { slope as f32 * x } else { x },
+            Activation::Elu { alpha } => if x < 0.0 { alpha as f32 * x.exp_m1() } else { x },
+            Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Activation::GeluTanh => 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044_715 * x * x * x)).tanh()),
+            Activation::Silu => x * sigmoid(x),
+            Activation::Sigmoid => sigmoid(x),
+            Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::HardSwish => x * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
+            Activation::Tanh { scale, slope } => scale as f32 * (slope as f32 * x).tanh(),
+        }
+    }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The error function by its Maclaurin series near zero and the continued fraction of `erfc` beyond, in `f64`
+/// (Abramowitz & Stegun 7.1.5 and 7.1.14); exact to `f32`.
+fn erf(x: f32) -> f32 {
+    let x = f64::from(x);
+    let magnitude = x.abs();
+    let value = if magnitude < 2.5 {
+        let mut term = magnitude;
+        let mut sum = magnitude;
+        for n in 1..60 {
+            let n = f64::from(n);
+            term *= -magnitude * magnitude / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else if magnitude < 6.0 {
+        let fraction = (1..=40).rev().fold(magnitude, |below, n| magnitude + 0.5 * f64::from(n) / below);
+        1.0 - (-magnitude * magnitude).exp() / (fraction * std::f64::consts::PI.sqrt())
+    } else if magnitude.is_nan() {
+        magnitude
+    } else {
+        1.0
+    };
+    value.copysign(x) as f32
+}
+
+impl Operator for Activation {
+    fn signatures() -> &'static [Signature] {
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        Ok(match call.layer {
+            "relu" => Activation::Relu,
+            "relu6" => Activation::Relu6,
+            "leaky_relu" => Activation::LeakyRelu { slope: call.float("slope", Some(0.01))? },
+            "elu" => Activation::Elu { alpha: call.float("alpha", Some(1.0))? },
+            "gelu" if call.choice("form", &["erf", "tanh"])? == "tanh" => Activation::GeluTanh,
+            "gelu" => Activation::Gelu,
+            "silu" => Activation::Silu,
+            "sigmoid" => Activation::Sigmoid,
+            "hard_sigmoid" => Activation::HardSigmoid,
+            "hard_swish" => Activation::HardSwish,
+            _ => Activation::Tanh { scale: call.float("scale", Some(1.0))?, slope: call.float("slope", Some(1.0))? },
+        })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        match *self {
+            Activation::Relu => ("relu", vec![]),
+            Activation::Relu6 => ("relu6", vec![]),
+            Activation::LeakyRelu { slope } => ("leaky_relu", vec![("slope", Value::Float(slope))]),
+            Activation::Elu { alpha } => ("elu", vec![("alpha", Value::Float(alpha))]),
+            Activation::Gelu => ("gelu", vec![("form", Value::word("erf"))]),
+            Activation::GeluTanh => ("gelu", vec![("form", Value::word("tanh"))]),
+            Activation::Silu => ("silu", vec![]),
+            Activation::Sigmoid => ("sigmoid", vec![]),
+            Activation::HardSigmoid => ("hard_sigmoid", vec![]),
+            Activation::HardSwish => ("hard_swish", vec![]),
+            Activation::Tanh { scale, slope } => {
+                ("tanh", vec![("scale", Value::Float(scale)), ("slope", Value::Float(slope))])
+            }
+        }
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        Ok(inputs.to_vec())
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// Comparisons, additions, multiplications and each transcendental function count one.
+    fn cost(&self, _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let per_element = match self {
+            Activation::Relu => 1,
+            Activation::Relu6 | Activation::LeakyRelu { .. } => 2,
+            Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh { .. } => 3,
+            Activation::Silu | Activation::HardSigmoid => 4,
+            Activation::Gelu | Activation::HardSwish => 5,
+            Activation::GeluTanh => 8,
+        };
+        Cost::elementwise(&outputs[0], per_element)
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        for (output, &x) in outputs[0].data.iter_mut().zip(inputs[0].data) {
+            *output = self.apply(x);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::erf;
+
+    #[test]
+    fn erf_matches_tabulated_values() {
+        for (x, expected) in [(0.0, 0.0), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3), (3.0, 0.999_977_9)] {
+            assert!((erf(x) - expected).abs() < 1e-7, "erf({x})");
+            assert!((erf(-x) + expected).abs() < 1e-7, "erf(-{x})");
+        }
+    }
+}

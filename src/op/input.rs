@@ -1,0 +1,54 @@
+//! A value from outside.
+
+use super::attr::{ArgError, Call, Signature, Value};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use crate::dim::DimError;
+use crate::tensor::{Shape, View, ViewMut};
+
+/// A value from outside; it is written `input name: [c, h, w]` and is no layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// The sizes of one sample.
+    pub shape: Shape,
+}
+
+impl Operator for Input {
+    fn signatures() -> &'static [Signature] {
+        &[]
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        Ok(Input { shape: Shape(call.sizes("shape")?) })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("input", vec![("shape", Value::Shape(self.shape.clone()))])
+    }
+
+    fn infer(&self, _inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        Ok(vec![self.shape.clone()])
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    fn cost(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    /// The executor puts inputs in place itself; here the first operand, when there is one, is handed through.
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        if let ([input], [output]) = (inputs, outputs) {
+            output.data.copy_from_slice(input.data);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The operators: one file each, with all its rules.
+//!
+//! [`Operator`] has no default bodies, so a rule that is forgotten does not compile. The table at the end of this file
+//! is the only list of operators; docs/adding-an-op.md says how it grows. Vocabulary: `n c h w` are batch, channels,
+//! height and width; `in_c out_c` channels before and after; `k_h k_w` kernel sizes; MACs are multiply-accumulates.
+//! Shapes are channel-first without the batch; weights are laid out as PyTorch has them.
+
+pub mod attr;
+pub mod error;
+pub mod geom;
+
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Shape, View, ViewMut};
+
+pub use attr::{ArgError, Call, Signature, Value};
+pub use error::ShapeError;
+
+/// What every operator has to say.
+pub trait Operator: Sized {
+    /// The layers of the language that make this operator.
+    fn signatures() -> &'static [Signature];
+
+    /// Makes the operator from a call.
+    ///
+    /// # Errors
+    /// When an argument is missing, of another type or has an impossible value.
+    fn build(call: &Call) -> Result<Self, ArgError>;
+
+    /// The layer and all its arguments, none left to a default; building from them gives an equal operator.
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>);
+
+    /// Checks the operands' shapes and computes those of the results.
+    ///
+    /// # Errors
+    /// When the operands do not fit.
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError>;
+
+    /// How the sizes of the result come about, for messages: "height: (223 - 2)/2 + 1 = 111"; empty where the
+    /// result has the shape of the operand.
+    fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String>;
+
+    /// The tensors it owns, in the order in which `forward` takes them.
+    fn params(&self, inputs: &[Shape]) -> Vec<ParamSpec>;
+
+    /// What it costs for one sample.
+    ///
+    /// # Errors
+    /// When a count overflows.
+    fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError>;
+
+    /// Which inputs one output position sees.
+    fn reach(&self, inputs: &[Shape]) -> Reach;
+
+    /// Computes the results in plain loops: the meaning of the operator and the oracle for every kernel. All views
+    /// have the batch in front and shapes that `infer` has admitted.
+    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]);
+}
+
+/// A tensor that an operator owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamSpec {
+    /// PyTorch's leaf name: `weight`, `bias`, `running_mean`, …
+    pub leaf: &'static str,
+    /// Its sizes as PyTorch has them.
+    pub shape: Vec<u64>,
+    /// What it is for.
+    pub role: Role,
+    /// How many inputs one output sums over; 0 where that means nothing.
+    pub fan_in: u64,
+    /// How many outputs one input feeds; 0 where that means nothing.
+    pub fan_out: u64,
+}
+
+impl ParamSpec {
+    /// How many numbers it holds; `None` when that overflows.
+    pub fn elements(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size))
+    }
+
+    /// A tensor with no fans.
+    pub fn plain(leaf: &'static str, shape: Vec<u64>, role: Role) -> Self {
+        ParamSpec { leaf, shape, role, fan_in: 0, fan_out: 0 }
+    }
+}
+
+/// What a tensor of an operator is for; says how it is initialised and whether training changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Multiplies; drawn at random by its fans.
+    Weight,
+    /// Added; starts at zero.
+    Bias,
+    /// Per-channel scale; starts at one.
+    Scale,
+    /// Per-channel shift; starts at zero.
+    Shift,
+    /// Running mean, a buffer; starts at zero.
+    RunningMean,
+    /// Running variance, a buffer; starts at one.
+    RunningVar,
+    /// Batches seen, a buffer of one integer; starts at zero and is optional in a checkpoint.
+    Counter,
+}
+
+impl Role {
+    /// Whether training changes it by its gradient; the others are buffers.
+    pub fn trainable(self) -> bool {
+        match self {
+            Role::Weight | Role::Bias | Role::Scale | Role::Shift => true,
+            Role::RunningMean | Role::RunningVar | Role::Counter => false,
+        }
+    }
+}
+
+/// What an operator costs for one sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Multiply-accumulates of convolutions and linear layers; zero for every other operator. Bias is not counted.
+    pub macs: Dim,
+    /// Floating-point operations: two for each MAC, plus everything else by the rule in docs/cost.md.
+    pub flops: Dim,
+    /// What fvcore's default handlers count for it.
+    pub fvcore: Dim,
+}
+
+impl Cost {
+    /// Nothing: data is only moved, or not even that.
+    pub fn free() -> Self {
+        Cost { macs: Dim::ZERO, flops: Dim::ZERO, fvcore: Dim::ZERO }
+    }
+
+    /// `per_element` operations for each element of a result, which fvcore does not count.
+    ///
+    /// # Errors
+    /// When the count overflows.
+    pub fn elementwise(output: &Shape, per_element: u64) -> Result<Self, DimError> {
+        let flops = output.elements()?.mul(&Dim::from(per_element))?;
+        Ok(Cost { macs: Dim::ZERO, flops, fvcore: Dim::ZERO })
+    }
+
+    /// `macs` multiply-accumulates and one addition for each of `biased` elements.
+    ///
+    /// # Errors
+    /// When the count overflows.
+    pub fn multiply(macs: Dim, biased: &Dim) -> Result<Self, DimError> {
+        let flops = macs.mul(&Dim::from(2u64))?.add(biased)?;
+        Ok(Cost { fvcore: macs.clone(), macs, flops })
+    }
+}
+
+/// Which positions of its operands an output position sees, for the receptive field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reach {
+    /// Its own position only.
+    Point,
+    /// A window on each of the two axes.
+    Window([Window; 2]),
+    /// All positions.
+    Everything,
+}
+
+/// A window on one axis: output position `i` sees input positions `i * stride - before ..= i * stride - before + extent - 1`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// How many input positions it spans, dilation included.
+    pub extent: u64,
+    /// Input positions from one output position to the next, as a fraction (transposed convolutions and upsampling
+    /// step by less than one).
+    pub stride: (u64, u64),
+    /// Padding in front; may be negative where the output starts inside the input.
+    pub before: i64,
+}
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $module:ident::$variant:ident,)*) => {
+        $(pub mod $module;)*
+
+        /// Any operator.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Op {
+            $($(#[$doc])* $variant($module::$variant),)*
+        }
+
+        /// Every layer of the language with its signature, operator by operator.
+        pub fn signatures() -> impl Iterator<Item = &'static Signature> {
+            let tables: [&'static [Signature]; [$(stringify!($variant)),*].len()] =
+                [$($module::$variant::signatures()),*];
+            tables.into_iter().flatten()
+        }
+
+        impl Op {
+            /// Makes the operator that the called layer stands for.
+            ///
+            /// # Errors
+            /// When an argument is missing, of another type or has an impossible value.
+            pub fn build(call: &Call) -> Result<Op, ArgError> {
+                $(if $module::$variant::signatures().iter().any(|s| s.layer == call.layer) {
+                    return $module::$variant::build(call).map(Op::$variant);
+                })*
+                Err(ArgError { param: None, message: format!("`{}` is no layer", call.layer), help: None })
+            }
+
+            /// See [`Operator::describe`].
+            pub fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+                match self { $(Op::$variant(op) => op.describe(),)* }
+            }
+
+            /// See [`Operator::infer`].
+            ///
+            /// # Errors
+            /// When the operands do not fit.
+            pub fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+                match self { $(Op::$variant(op) => op.infer(inputs),)* }
+            }
+
+            /// See [`Operator::arithmetic`].
+            pub fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String> {
+                match self { $(Op::$variant(op) => op.arithmetic(inputs, outputs),)* }
+            }
+
+            /// See [`Operator::params`].
+            pub fn params(&self, inputs: &[Shape]) -> Vec<ParamSpec> {
+                match self { $(Op::$variant(op) => op.params(inputs),)* }
+            }
+
+            /// See [`Operator::cost`].
+            ///
+            /// # Errors
+            /// When a count overflows.
+            pub fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+                match self { $(Op::$variant(op) => op.cost(inputs, outputs),)* }
+            }
+
+            /// See [`Operator::reach`].
+            pub fn reach(&self, inputs: &[Shape]) -> Reach {
+                match self { $(Op::$variant(op) => op.reach(inputs),)* }
+            }
+
+            /// See [`Operator::forward`].
+            pub fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+                match self { $(Op::$variant(op) => op.forward(inputs, params, outputs),)* }
+            }
+        }
+    };
+}
+
+ops! {
+    /// A value from outside.
+    input::Input,
+    /// Two-dimensional convolution.
+    conv::Conv,
+    /// Pointwise function.
+    activation::Activation,
+    /// Elementwise sum.
+    add::Add,
+}
