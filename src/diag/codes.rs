@@ -1,4 +1,6 @@
-//! The one table of codes. `netc explain CODE` prints a row; a test holds the table against `tests/errors/`.
+//! The one table of codes. `netc explain CODE` prints a row; a test holds the table against `tests/errors/`. The
+//! explanation of a code is `explain/CODE.md`: what it means, an example of the mistake in a block fenced as `net wrong`,
+//! and the mended example in one fenced as `net`.
 
 use super::Severity;
 
@@ -44,57 +46,62 @@ pub struct Row {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident $name:literal $summary:literal $explanation:literal;)*) => {
+    ($($(#[$doc:meta])* $code:ident $name:literal $summary:literal;)*) => {
         $(#[doc = $summary] pub const $code: Code = Code(stringify!($code));)*
         /// Every code there is, in order.
-        pub const TABLE: &[Row] = &[$(Row { code: $code, name: $name, summary: $summary, explanation: $explanation },)*];
+        pub const TABLE: &[Row] = &[$(Row {
+            code: $code,
+            name: $name,
+            summary: $summary,
+            explanation: include_str!(concat!("explain/", stringify!($code), ".md")),
+        },)*];
     };
 }
 
 codes! {
-    E0101 "" "a line that does not parse" "";
-    E0102 "" "text after which the source ends too early" "";
-    E0103 "" "a number that does not fit or is malformed" "";
-    E0104 "" "nesting deeper than 256" "";
-    E0105 "" "a source that is not UTF-8 or too large" "";
-    E0201 "" "an unknown layer or block" "";
-    E0202 "" "an unknown name in an expression" "";
-    E0203 "" "an unknown label" "";
-    E0204 "" "an unknown argument" "";
-    E0205 "" "a missing argument" "";
-    E0206 "" "too many or repeated arguments" "";
-    E0207 "" "the same path twice" "";
-    E0208 "" "a value of the wrong type" "";
-    E0209 "" "arithmetic that has no integer result" "";
-    E0210 "" "an import that cannot be read" "";
-    E0211 "" "imports or blocks that call themselves" "";
-    E0212 "" "a name defined twice" "";
-    E0213 "" "a file without a net, or with more than one" "";
-    E0214 "" "a value where there is none" "";
-    E0215 "" "a test on a symbolic size" "";
-    E0216 "" "more values than allowed" "";
-    E0217 "" "a statement that has no place here" "";
-    E0218 "" "a net without an output or an input" "";
-    E0219 "" "a net parameter that does not exist or does not fit" "";
-    E0220 "" "parameters shared between layers" "";
-    E0221 "" "an attribute with an impossible value" "";
-    E0301 "" "operands of add, sub or mul that differ in shape" "";
-    E0302 "" "operands of concat that differ off the axis" "";
-    E0303 "" "a layer that needs another rank" "";
-    E0304 "" "channels that do not divide into groups" "";
-    E0305 "" "a window larger than its padded input" "";
-    E0306 "" "sizes that overflow" "";
-    E0307 "" "a range outside its input" "";
-    E0308 "" "sizes that do not fit the layer" "";
-    E0401 "" "a claim that does not hold" "";
-    E0402 "" "a budget that is exceeded" "";
-    E0403 "" "a preprocess that does not fit its input" "";
-    W0501 "bias_before_norm" "a convolution bias in front of batch norm" "";
-    W0502 "unlabelled_weights" "a weighted layer without a label" "";
-    W0503 "all_padding_window" "padding that makes a window all padding" "";
-    W0504 "unused_output" "a layer whose output nobody uses" "";
-    W0505 "lost_border" "odd sizes that lose a border in pooling" "";
-    W0506 "tight_budget" "a budget within 2 % of its bound" "";
+    E0101 "" "a line that does not parse";
+    E0102 "" "text after which the source ends too early";
+    E0103 "" "a number that does not fit or is malformed";
+    E0104 "" "nesting deeper than 256";
+    E0105 "" "a source that is not UTF-8 or too large";
+    E0201 "" "an unknown layer or block";
+    E0202 "" "an unknown name in an expression";
+    E0203 "" "an unknown label";
+    E0204 "" "an unknown argument";
+    E0205 "" "a missing argument";
+    E0206 "" "too many or repeated arguments";
+    E0207 "" "the same path twice";
+    E0208 "" "a value of the wrong type";
+    E0209 "" "arithmetic that has no integer result";
+    E0210 "" "an import that cannot be read";
+    E0211 "" "imports or blocks that call themselves";
+    E0212 "" "a name defined twice";
+    E0213 "" "a file without a net, or with more than one";
+    E0214 "" "a value where there is none";
+    E0215 "" "a test on a symbolic size";
+    E0216 "" "more values than allowed";
+    E0217 "" "a statement that has no place here";
+    E0218 "" "a net without an output or an input";
+    E0219 "" "a net parameter that does not exist or does not fit";
+    E0220 "" "parameters shared between layers";
+    E0221 "" "an attribute with an impossible value";
+    E0301 "" "operands of add, sub or mul that differ in shape";
+    E0302 "" "operands of concat that differ off the axis";
+    E0303 "" "a layer that needs another rank";
+    E0304 "" "channels that do not divide into groups";
+    E0305 "" "a window larger than its padded input";
+    E0306 "" "sizes that overflow";
+    E0307 "" "a range outside its input";
+    E0308 "" "sizes that do not fit the layer";
+    E0401 "" "a claim that does not hold";
+    E0402 "" "a budget that is exceeded";
+    E0403 "" "a preprocess that does not fit its input";
+    W0501 "bias_before_norm" "a convolution bias in front of batch norm";
+    W0502 "unlabelled_weights" "a weighted layer without a label";
+    W0503 "all_padding_window" "padding that makes a window all padding";
+    W0504 "unused_output" "a layer whose output nobody uses";
+    W0505 "lost_border" "odd sizes that lose a border in pooling";
+    W0506 "tight_budget" "a budget within 2 % of its bound";
 }
 
 /// The row of a code given as text, in any case.
