@@ -95,7 +95,7 @@ def randomise(model, images):
     Batch norm statistics are first measured on `images` and then disturbed; wholly random ones
     would let a deep net fade or explode, and its logits would no longer depend on the input. What
     a residual block adds is kept small, as training leaves it: blocks that double the signal would
-    amplify rounding errors too, twentyfold in ResNet-50.
+    amplify rounding errors too, tenfold and more in ResNet-50.
     """
     norms = []
     for module in model.modules():
