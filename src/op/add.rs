@@ -1,7 +1,7 @@
 //! Elementwise sum: where a skip connection joins (He et al. 2015, arXiv:1512.03385).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::DimError;
 use crate::tensor::{Shape, View, ViewMut};
 
@@ -16,12 +16,9 @@ pub struct Add;
 pub fn same_shape(inputs: &[Shape]) -> Result<Shape, ShapeError> {
     let first = &inputs[0];
     for (right, shape) in inputs.iter().enumerate().skip(1) {
-        if shape.rank() != first.rank() {
-            return Err(ShapeError::Differ { left: 0, right, axes: Vec::new() });
-        }
-        let axes: Vec<usize> = (0..shape.rank()).filter(|&axis| shape.0[axis] != first.0[axis]).collect();
-        if !axes.is_empty() {
-            return Err(ShapeError::Differ { left: 0, right, axes });
+        match axis::differing(first, shape) {
+            Some(axes) if axes.is_empty() => {}
+            axes => return Err(ShapeError::Differ { left: 0, right, axes: axes.unwrap_or_default() }),
         }
     }
     Ok(first.clone())

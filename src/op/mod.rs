@@ -6,6 +6,7 @@
 //! Shapes are channel-first without the batch; weights are laid out as PyTorch has them.
 
 pub mod attr;
+pub mod axis;
 pub mod error;
 pub mod geom;
 
@@ -253,4 +254,14 @@ ops! {
     activation::Activation,
     /// Elementwise sum.
     add::Add,
+    /// Elementwise product.
+    mul::Mul,
+    /// Concatenation.
+    concat::Concat,
+    /// The operand as it is.
+    identity::Identity,
+    /// Dropout.
+    dropout::Dropout,
+    /// All elements as one vector.
+    flatten::Flatten,
 }

@@ -1,0 +1,103 @@
+//! Axes of a value by name, for the operators that join and cut along one.
+
+use super::attr::{ArgError, Call, Param, Value, as_count, words};
+use super::error::ShapeError;
+use crate::dim::Dim;
+use crate::tensor::Shape;
+
+/// What the axes of a feature map are called in messages, in order.
+pub const NAMES: [&str; 3] = ["channels", "height", "width"];
+
+const WORDS: &[&str] = &["c", "h", "w"];
+
+/// The `axis` parameter: c, h or w, also 0, 1 or 2.
+pub const AXIS: Param = words("axis", WORDS, "c", "the axis: c, h or w");
+
+/// The `axis` argument of a call; c where not given.
+///
+/// # Errors
+/// When it is no axis.
+pub fn of(call: &Call) -> Result<usize, ArgError> {
+    let wrong = || ArgError::new("axis", "is one of c, h, w");
+    match call.get("axis") {
+        None => Ok(0),
+        Some(Value::Word(word) | Value::Str(word)) => WORDS.iter().position(|w| w == word).ok_or_else(wrong),
+        Some(value @ Value::Int(_)) => {
+            let axis = as_count("axis", value, 0)?;
+            usize::try_from(axis).ok().filter(|&axis| axis < WORDS.len()).ok_or_else(wrong)
+        }
+        Some(Value::Float(_) | Value::Bool(_) | Value::List(_) | Value::Range(..) | Value::Shape(_)) => Err(wrong()),
+    }
+}
+
+/// An axis as the `axis` argument.
+pub fn value(axis: usize) -> Value {
+    Value::word(WORDS[axis])
+}
+
+/// The size of an operand on an axis.
+///
+/// # Errors
+/// When the operand has no such axis: a vector has the first only.
+pub fn size(inputs: &[Shape], input: usize, axis: usize) -> Result<&Dim, ShapeError> {
+    let missing = if axis == 0 {
+        ShapeError::Rank { input, needs: "a feature map [c, h, w] or a vector [n]", insert: None }
+    } else {
+        ShapeError::needs_feature_map(input)
+    };
+    inputs.get(input).and_then(|shape| shape.0.get(axis)).ok_or(missing)
+}
+
+/// A copy of a shape with another size on one axis.
+pub fn resized(shape: &Shape, axis: usize, size: Dim) -> Shape {
+    let sizes = shape.0.iter().enumerate();
+    Shape(sizes.map(|(at, old)| if at == axis { size.clone() } else { old.clone() }).collect())
+}
+
+/// The axes on which two shapes of one rank are not provably equal; for shapes of different ranks `None`.
+pub fn differing(left: &Shape, right: &Shape) -> Option<Vec<usize>> {
+    if left.rank() != right.rank() {
+        return None;
+    }
+    let sizes = left.0.iter().zip(&right.0).enumerate();
+    Some(sizes.filter(|(_, (left, right))| left.equals(right) != Some(true)).map(|(axis, _)| axis).collect())
+}
+
+/// How many runs of elements there are in front of an axis of a value with its batch, and how many elements one step
+/// on the axis spans: element `[o, i, k]` of such a value is at `(o * size + i) * inner + k`.
+pub fn around(dims: &[usize], axis: usize) -> (usize, usize) {
+    let outer = dims.iter().take(axis + 1).product();
+    let inner = dims.iter().skip(axis + 2).product();
+    (outer, inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn call_with(value: Value) -> Result<usize, ArgError> {
+        of(&Call { layer: "concat", args: &[("axis", value)], inputs: &[] })
+    }
+
+    #[test]
+    fn axes_are_words_or_numbers() {
+        for (axis, word) in WORDS.iter().enumerate() {
+            assert_eq!(call_with(Value::word(word)), Ok(axis));
+            assert_eq!(call_with(Value::int(axis as u64)), Ok(axis));
+            assert_eq!(call_with(value(axis)), Ok(axis));
+        }
+        for wrong in [Value::word("n"), Value::int(3), Value::Int(Dim::known(-1)), Value::Bool(true)] {
+            assert_eq!(call_with(wrong).unwrap_err().param, Some("axis"));
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_equal_in_another_form_do_not_differ() {
+        let h = Dim::symbol("H", 1);
+        let halves = h.floor_div(2).unwrap().add(&h.add(&Dim::ONE).unwrap().floor_div(2).unwrap()).unwrap();
+        let (left, right) = (Shape(vec![h, Dim::from(3u64)]), Shape(vec![halves, Dim::from(4u64)]));
+        assert_eq!(differing(&left, &right), Some(vec![1]));
+        assert_eq!(differing(&left, &Shape::known(&[3])), None);
+    }
+}

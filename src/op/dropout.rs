@@ -1,0 +1,72 @@
+//! Dropout (Srivastava et al. 2014): acts in training only.
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
+use crate::dim::DimError;
+use crate::tensor::{Shape, View, ViewMut};
+
+/// In training sets elements, or whole channels, to zero with probability `p` and divides the others by `1 - p`; in
+/// inference `out = in`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability, at least 0 and below 1.
+    pub p: f64,
+    /// Whether whole channels are dropped (PyTorch's `Dropout2d`).
+    pub channels: bool,
+}
+
+impl Operator for Dropout {
+    fn signatures() -> &'static [Signature] {
+        static SIGNATURES: [Signature; 1] = [Signature {
+            layer: "dropout",
+            params: &[
+                param("p", "0.5", "the probability of being dropped in training"),
+                param("channels", "false", "whether whole channels are dropped"),
+            ],
+            operands: Operands::Above,
+            doc: "dropout; the identity in inference",
+        }];
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        let p = call.float("p", Some(0.5))?;
+        if !(0.0..1.0).contains(&p) {
+            return Err(ArgError::new("p", "must be at least 0 and below 1"));
+        }
+        Ok(Dropout { p, channels: call.flag("channels", false)? })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("dropout", vec![("p", Value::Float(self.p)), ("channels", Value::Bool(self.channels))])
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        if self.channels {
+            geom::feature_map(inputs, 0)?;
+        }
+        Ok(inputs.to_vec())
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// Inference is counted, where it does nothing.
+    fn cost(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    /// The meaning in inference.
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+}

@@ -1,0 +1,54 @@
+//! From a feature map to the vector that a linear layer takes.
+
+use super::attr::{ArgError, Call, Operands, Signature, Value};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use crate::dim::DimError;
+use crate::tensor::{Shape, View, ViewMut};
+
+/// All elements of a sample as one axis, in the order c, h, w (PyTorch's `flatten(1)`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flatten;
+
+impl Operator for Flatten {
+    fn signatures() -> &'static [Signature] {
+        &[Signature {
+            layer: "flatten",
+            params: &[],
+            operands: Operands::Above,
+            doc: "all elements as one vector, in the order c, h, w",
+        }]
+    }
+
+    fn build(_call: &Call) -> Result<Self, ArgError> {
+        Ok(Flatten)
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("flatten", Vec::new())
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        Ok(vec![Shape(vec![inputs[0].elements()?])])
+    }
+
+    fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String> {
+        if inputs[0].rank() == 1 { Vec::new() } else { vec![format!("features: {} = {}", inputs[0], outputs[0])] }
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    fn cost(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    /// The vector as a whole sees all positions.
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Everything
+    }
+
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+}

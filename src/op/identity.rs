@@ -1,0 +1,48 @@
+//! The operand as it is: an empty branch of a skip connection.
+
+use super::attr::{ArgError, Call, Operands, Signature, Value};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use crate::dim::DimError;
+use crate::tensor::{Shape, View, ViewMut};
+
+/// `out = in`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity;
+
+impl Operator for Identity {
+    fn signatures() -> &'static [Signature] {
+        &[Signature { layer: "identity", params: &[], operands: Operands::Above, doc: "the value above as it is" }]
+    }
+
+    fn build(_call: &Call) -> Result<Self, ArgError> {
+        Ok(Identity)
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("identity", Vec::new())
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        Ok(inputs.to_vec())
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    fn cost(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+}

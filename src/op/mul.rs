@@ -1,0 +1,81 @@
+//! Elementwise product: gates, as in squeeze-and-excitation (Hu et al. 2017, arXiv:1709.01507).
+
+use super::attr::{ArgError, Call, Operands, Signature, Value};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Shape, View, ViewMut};
+
+/// The product of two or more values of the same shape, some of which may be `[c, 1, 1]` next to `[c, h, w]` and then
+/// count for every position; broadcasts nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mul;
+
+impl Operator for Mul {
+    fn signatures() -> &'static [Signature] {
+        &[Signature {
+            layer: "mul",
+            params: &[],
+            operands: Operands::Group,
+            doc: "the product of values of one shape; [c, 1, 1] counts for every position",
+        }]
+    }
+
+    fn build(_call: &Call) -> Result<Self, ArgError> {
+        Ok(Mul)
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("mul", Vec::new())
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        let left = inputs.iter().position(|input| !is_gate(input)).unwrap_or(0);
+        for (right, input) in inputs.iter().enumerate() {
+            let differ = |axes| ShapeError::Differ { left, right, axes };
+            let mut axes = axis::differing(&inputs[left], input).ok_or_else(|| differ(Vec::new()))?;
+            if is_gate(input) {
+                axes.retain(|&axis| axis == 0);
+            }
+            if !axes.is_empty() {
+                return Err(differ(axes));
+            }
+        }
+        Ok(vec![inputs[left].clone()])
+    }
+
+    fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String> {
+        let gates = inputs.iter().filter(|input| **input != outputs[0] && is_gate(input));
+        match (gates.count(), outputs[0].chw()) {
+            (1.., Some((c, h, w))) => vec![format!("{c}x1x1 counts for each of the {h}x{w} positions")],
+            _ => Vec::new(),
+        }
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// One multiplication for each element of the result and each operand after the first.
+    fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        Cost::elementwise(&outputs[0], (inputs.len() as u64).saturating_sub(1))
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        let product = &mut outputs[0].data;
+        product.fill(1.0);
+        for input in inputs {
+            let positions = product.len() / input.data.len().max(1);
+            for (at, total) in product.iter_mut().enumerate() {
+                *total *= input.data[at / positions];
+            }
+        }
+    }
+}
+
+fn is_gate(shape: &Shape) -> bool {
+    shape.chw().is_some_and(|(_, h, w)| *h == Dim::ONE && *w == Dim::ONE)
+}
