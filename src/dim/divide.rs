@@ -1,7 +1,12 @@
 //! Divisions: floors in canonical form, and by symbolic divisors.
 
+use std::sync::Arc;
+
 use super::poly::{self, Atom, Monomial, Term};
 use super::{Dim, DimError, Repr};
+
+/// The most terms of a quotient of polynomials.
+const MAX_QUOTIENT: usize = 256;
 
 /// `floor(value / by)` for a positive `by`.
 ///
@@ -66,7 +71,7 @@ fn merge_inner(terms: Vec<Term>, by: i128) -> Result<Merged, DimError> {
     });
     let Some((idx, floor)) = inner else {
         return match poly::collect(terms)?.0 {
-            Repr::Symbolic(poly) => Ok(Merged::Done(Atom::floor((*poly).clone(), by)?)),
+            Repr::Symbolic(poly) => Ok(Merged::Done(Atom::floor(Arc::unwrap_or_clone(poly), by)?)),
             Repr::Known(_) => Err(DimError::TooComplex),
         };
     };
@@ -128,8 +133,8 @@ pub(super) fn exact_div_dim(value: &Dim, by: &Dim) -> Result<Dim, DimError> {
     if rest == Dim::ZERO {
         return Ok(quotient);
     }
-    let below = rest.compare(&Dim::ZERO).is_some_and(|order| order.is_gt());
-    if below && rest.at_least(by) == Some(false) {
+    let above_zero = rest.compare(&Dim::ZERO).is_some_and(|order| order.is_gt());
+    if above_zero && rest.at_least(by) == Some(false) {
         return Err(DimError::NotDivisible { value: value.clone(), by: by.clone() });
     }
     Err(not_divisible_provably(value, by))
@@ -144,7 +149,7 @@ fn divide_polynomials(value: &Dim, by: &Dim) -> Result<(Dim, Dim), DimError> {
     let mut quotient = Vec::new();
     let mut rest = value.clone();
     while let Some(term) = divisor.leading().and_then(|lead| leading_quotient(&rest, lead)) {
-        if quotient.len() >= poly::MAX_TERMS {
+        if quotient.len() >= MAX_QUOTIENT {
             return Err(DimError::TooComplex);
         }
         let step = poly::collect(vec![term.clone()])?;

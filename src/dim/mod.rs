@@ -11,12 +11,15 @@
 //! Symbols stand for integers that are at least 1.
 //!
 //! `poly` holds the terms and their arithmetic, `divide` the divisions, `compare` what can be
-//! proved for every value of the symbols, `print` the text form, `tests` the property tests.
+//! proved for every value of the symbols, `print` the text form; `tests` has a test for each rule,
+//! `proptests` compares random expressions with plain integers.
 
 mod compare;
 mod divide;
 mod poly;
 mod print;
+#[cfg(test)]
+mod proptests;
 #[cfg(test)]
 mod tests;
 
@@ -75,7 +78,7 @@ pub enum DimError {
         by: Dim,
     },
     /// The answer depends on the symbols, or was not found for all of them.
-    #[error("cannot tell {text} for every value of the symbols")]
+    #[error("it is not known {text}")]
     NotProvable {
         /// What was to be decided, as in `whether H + 1 is divisible by 2`.
         text: String,
@@ -222,8 +225,10 @@ impl Dim {
     /// `NotDivisible` if it leaves one whatever the symbols are, `NotProvable` if that depends on
     /// them, `DivideByZero`, `Overflow`, `TooComplex`.
     pub fn exact_div(&self, by: u64) -> Result<Dim, DimError> {
+        if by == 0 {
+            return Err(DimError::DivideByZero);
+        }
         match self.divisible_by(by) {
-            _ if by == 0 => Err(DimError::DivideByZero),
             Some(true) => self.floor_div(by),
             Some(false) => Err(DimError::NotDivisible { value: self.clone(), by: Dim::from(by) }),
             None => Err(divide::not_divisible_provably(self, &Dim::from(by))),
@@ -293,6 +298,31 @@ impl Dim {
         compare::signs(self, other).negative().map(|less| !less)
     }
 
+    /// Small values of the symbols for which the two differ; `None` if none was found. Empty if they
+    /// differ whatever the symbols are.
+    ///
+    /// ```
+    /// use netc::dim::Dim;
+    ///
+    /// let h = Dim::symbol("H", 1);
+    /// let down_and_up = h.floor_div(2)?.mul(&Dim::known(2))?;
+    /// assert_eq!(h.counterexample(&down_and_up), Some([("H".to_string(), 1)].into()));
+    /// assert_eq!(h.equal_for_multiples(&down_and_up), Some([("H".to_string(), 2)].into()));
+    /// # Ok::<(), netc::dim::DimError>(())
+    /// ```
+    pub fn counterexample(&self, other: &Dim) -> Option<BTreeMap<String, u64>> {
+        compare::counterexample(self, other)
+    }
+
+    /// What the symbols would have to be multiples of for the two to be equal, each multiple as
+    /// small as possible in the order of the names; symbols that need no more than they have are
+    /// left out. `None` if no multiples were found to help.
+    ///
+    /// This is the `where H % 16 == 0` that mends a U-Net's skip connections.
+    pub fn equal_for_multiples(&self, other: &Dim) -> Option<BTreeMap<String, u64>> {
+        compare::equal_for_multiples(self, other)
+    }
+
     /// The larger of the two.
     ///
     /// # Errors
@@ -332,9 +362,9 @@ impl Dim {
         let Repr::Symbolic(poly) = &self.0 else {
             return Ok(self.clone());
         };
-        poly::substitute(poly, &|symbol: &Symbol| {
+        poly::substitute(poly, &|symbol: &Arc<Symbol>| {
             let Some(&value) = bindings.get(&*symbol.name) else {
-                return Ok(None);
+                return poly::collect(vec![Term::new(Atom::Symbol(symbol.clone()), 1)]);
             };
             if value % symbol.divisor != 0 {
                 let (symbol, divisor) = (symbol.name.to_string(), symbol.divisor);
@@ -343,7 +373,7 @@ impl Dim {
             if value == 0 {
                 return Err(DimError::NotPositive { symbol: symbol.name.to_string() });
             }
-            Ok(Some(Dim::from(value / symbol.divisor)))
+            Ok(Dim::from(value / symbol.divisor))
         })
     }
 }

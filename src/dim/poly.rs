@@ -1,19 +1,20 @@
 //! Polynomials over atoms: their canonical form, order, sums and products.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::{Dim, DimError, Repr, divide};
 
 /// The most terms a polynomial may have.
-pub(super) const MAX_TERMS: usize = 4096;
+pub(super) const MAX_TERMS: usize = 1024;
 /// The most term-by-term products one multiplication may take.
-const MAX_PRODUCTS: usize = 1 << 16;
+const MAX_PRODUCTS: usize = 1 << 13;
 /// The most floors inside one another.
 const MAX_DEPTH: u32 = 64;
-/// The most terms and factors of an expression, all floors written out.
-const MAX_SIZE: u64 = 1 << 14;
+/// The largest size of an expression.
+const MAX_SIZE: u64 = 1 << 13;
 
 /// A sum of terms that is not a constant.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +23,7 @@ pub(super) struct Poly {
     terms: Vec<Term>,
     /// How deeply floors are nested.
     depth: u32,
-    /// Terms and factors, those inside floors included.
+    /// Terms and factors, those inside floors included: what it takes to print or walk it.
     size: u64,
 }
 
@@ -48,7 +49,7 @@ pub(super) enum Atom {
     Floor(Arc<Floor>),
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Symbol {
     pub(super) name: Box<str>,
     pub(super) divisor: u64,
@@ -80,6 +81,10 @@ impl Poly {
 
     pub(super) fn terms(&self) -> &[Term] {
         &self.terms
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The term of the largest monomial.
@@ -190,7 +195,7 @@ impl PartialOrd for Monomial {
 }
 
 impl Atom {
-    /// `floor(value / by)` as an atom; `value` and `by` must be in canonical form.
+    /// `floor(poly / by)` as an atom; the two must be reduced as [`Floor`] has it.
     pub(super) fn floor(poly: Poly, by: i128) -> Result<Atom, DimError> {
         if poly.depth >= MAX_DEPTH {
             return Err(DimError::TooComplex);
@@ -210,7 +215,8 @@ impl Atom {
 
     fn size(&self) -> u64 {
         match self {
-            Atom::Symbol(_) => 1,
+            // A long name counts for more, so that texts stay short.
+            Atom::Symbol(symbol) => 1 + symbol.name.len() as u64 / 32,
             Atom::Floor(floor) => floor.poly.size.saturating_add(1),
         }
     }
@@ -270,7 +276,7 @@ pub(super) fn push_scaled(terms: &mut Vec<Term>, value: &Dim, scale: i128) -> Re
 
 /// The canonical sum of terms in any order.
 pub(super) fn collect(mut terms: Vec<Term>) -> Result<Dim, DimError> {
-    terms.sort_by(|a, b| Reverse(&a.monomial).cmp(&Reverse(&b.monomial)));
+    terms.sort_by(|a, b| b.monomial.cmp(&a.monomial));
     let mut sums: Vec<Term> = Vec::with_capacity(terms.len());
     for term in terms {
         match sums.last_mut() {
@@ -374,32 +380,26 @@ fn pow(base: &Dim, mut exponent: u32) -> Result<Dim, DimError> {
     }
 }
 
-/// `poly` with atoms of symbols replaced by what `lookup` gives for them; `None` keeps the symbol.
+/// `poly` with each symbol's atom replaced by what `lookup` gives for it.
 pub(super) fn substitute(
     poly: &Poly,
-    lookup: &impl Fn(&Symbol) -> Result<Option<Dim>, DimError>,
+    lookup: &impl Fn(&Arc<Symbol>) -> Result<Dim, DimError>,
 ) -> Result<Dim, DimError> {
     let mut values: BTreeMap<&Atom, Dim> = BTreeMap::new();
     let mut terms = Vec::new();
     for term in &poly.terms {
         let mut product = Dim::known(term.coefficient);
         for (atom, exponent) in &term.monomial.factors {
-            if !values.contains_key(atom) {
-                values.insert(atom, substitute_atom(atom, lookup)?);
-            }
-            product = product.mul(&pow(&values[atom], *exponent)?)?;
+            let value = match values.entry(atom) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(match atom {
+                    Atom::Symbol(symbol) => lookup(symbol)?,
+                    Atom::Floor(floor) => divide::floor_div(&substitute(&floor.poly, lookup)?, floor.by)?,
+                }),
+            };
+            product = product.mul(&pow(value, *exponent)?)?;
         }
         push_scaled(&mut terms, &product, 1)?;
     }
     collect(terms)
-}
-
-fn substitute_atom(atom: &Atom, lookup: &impl Fn(&Symbol) -> Result<Option<Dim>, DimError>) -> Result<Dim, DimError> {
-    match atom {
-        Atom::Symbol(symbol) => match lookup(symbol)? {
-            Some(value) => Ok(value),
-            None => collect(vec![Term::new(atom.clone(), 1)]),
-        },
-        Atom::Floor(floor) => divide::floor_div(&substitute(&floor.poly, lookup)?, floor.by),
-    }
 }

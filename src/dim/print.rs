@@ -12,7 +12,7 @@ use super::{Dim, Repr};
 impl Display for Dim {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Known(value) => f.pad(&value.to_string()),
+            Repr::Known(value) => value.fmt(f),
             Repr::Symbolic(poly) if f.width().is_some() => f.pad(&poly.to_string()),
             Repr::Symbolic(poly) => poly.fmt(f),
         }
