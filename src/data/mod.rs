@@ -1,0 +1,42 @@
+//! Files that go into a net and come out of it: photos, arrays in `.npy` files, class names.
+//!
+//! [`Image::read`] decodes a photo, [`Preprocess::apply`] turns it into a net's input, [`crops`] into several. [`npy`]
+//! reads and writes arrays, [`Labels`] holds class names, [`list_images`] lists a folder, and [`write_atomic`] replaces
+//! a file or leaves it alone. Every error is a [`DataError`] that names the file and what to do. Whatever a file claims
+//! about itself, the memory taken is in proportion to its length and bounded. All types are `Send` and `Sync`.
+
+mod atomic;
+mod container;
+mod crops;
+mod error;
+mod folder;
+mod image;
+mod labels;
+pub mod npy;
+mod npy_header;
+mod pixels;
+pub mod preprocess;
+mod resize;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+pub use atomic::write_atomic;
+pub use crops::{Crops, crops};
+pub use error::{DataError, Place};
+pub use folder::list_images;
+pub use image::{Image, MAX_PIXELS};
+pub use labels::Labels;
+pub use preprocess::Preprocess;
+
+/// The contents of a file of at most `limit` bytes.
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
+    let file = File::open(path).map_err(DataError::io("read", path))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(DataError::FileTooLarge { file: path.to_path_buf(), limit });
+    }
+    Ok(bytes)
+}
