@@ -343,20 +343,22 @@ pub fn as_count(name: &'static str, value: &Value, least: u64) -> Result<u64, Ar
 }
 
 fn as_dim(name: &'static str, value: &Value) -> Result<Dim, ArgError> {
-    match value {
-        Value::Int(dim) if dim.is_symbolic() => Ok(dim.clone()),
-        _ => as_count(name, value, 1).map(Dim::from),
+    if let Value::Int(dim) = value
+        && dim.is_symbolic()
+    {
+        return Ok(dim.clone());
     }
+    as_count(name, value, 1).map(Dim::from)
 }
 
 fn as_float(name: &'static str, value: &Value) -> Result<f64, ArgError> {
-    let number = match value {
-        Value::Float(number) => *number,
-        Value::Int(dim) => match dim.as_known() {
-            Some(known) => known as f64,
-            None => return Err(ArgError::new(name, format!("needs a known number, not `{dim}`"))),
-        },
-        _ => return Err(ArgError::new(name, format!("takes a number, not {}", value.kind()))),
+    let number = if let Value::Float(number) = value {
+        *number
+    } else if let Value::Int(dim) = value {
+        let known = dim.as_known();
+        known.ok_or_else(|| ArgError::new(name, format!("needs a known number, not `{dim}`")))? as f64
+    } else {
+        return Err(ArgError::new(name, format!("takes a number, not {}", value.kind())));
     };
-    if number.is_finite() { Ok(number) } else { Err(ArgError::new(name, "must be finite")) }
+    if (number as f32).is_finite() { Ok(number) } else { Err(ArgError::new(name, "must be finite as a 32-bit float")) }
 }

@@ -48,6 +48,53 @@ pub fn size(inputs: &[Shape], input: usize, axis: usize) -> Result<&Dim, ShapeEr
     inputs.get(input).and_then(|shape| shape.0.get(axis)).ok_or(missing)
 }
 
+/// Checks that positions up to `end` exist on an axis of this size.
+///
+/// # Errors
+/// When they do not, or only for some values of the symbols; `asked` is what the argument `attr` asks for.
+pub fn reaches(
+    size: &Dim,
+    end: &Dim,
+    axis: usize,
+    attr: &'static str,
+    asked: impl Fn() -> String,
+) -> Result<(), ShapeError> {
+    match size.at_least(end) {
+        Some(true) => Ok(()),
+        Some(false) => Err(ShapeError::OutOfRange { attr, asked: asked(), axis: NAMES[axis], size: size.clone() }),
+        None => Err(undecided(attr, format!("whether {} fits depends on the {} `{size}`", asked(), NAMES[axis]))),
+    }
+}
+
+/// A check whose answer depends on a symbol.
+pub fn undecided(attr: &'static str, message: String) -> ShapeError {
+    ShapeError::Misfit { attr: Some(attr), message, help: Some("fix the size with `--set`".to_owned()) }
+}
+
+/// Height and width: one number for both, `[height, width]`, or those of a value.
+///
+/// # Errors
+/// When the argument is missing or anything else.
+pub fn plane(call: &Call, name: &'static str) -> Result<[Dim; 2], ArgError> {
+    let sizes = call.sizes(name)?;
+    match (call.get(name), sizes.as_slice()) {
+        (Some(Value::Shape(_)), [_, h, w]) | (Some(Value::List(_)), [h, w]) => Ok([h.clone(), w.clone()]),
+        (Some(Value::Int(_)), [both]) => Ok([both.clone(), both.clone()]),
+        (Some(Value::Shape(shape)), _) => {
+            Err(ArgError::new(name, format!("needs a value with height and width, not one of {}", shape.claim())))
+        }
+        (_, sizes) => Err(ArgError::new(
+            name,
+            format!("takes one number, [height, width] or a value, not {} numbers", sizes.len()),
+        )),
+    }
+}
+
+/// Height and width as an argument.
+pub fn plane_value([h, w]: &[Dim; 2]) -> Value {
+    Value::List(vec![Value::Int(h.clone()), Value::Int(w.clone())])
+}
+
 /// A copy of a shape with another size on one axis.
 pub fn resized(shape: &Shape, axis: usize, size: Dim) -> Shape {
     let sizes = shape.0.iter().enumerate();

@@ -254,14 +254,34 @@ ops! {
     activation::Activation,
     /// Elementwise sum.
     add::Add,
+    /// Elementwise difference.
+    sub::Sub,
     /// Elementwise product.
     mul::Mul,
+    /// Scale and shift by constants.
+    affine::Affine,
     /// Concatenation.
     concat::Concat,
+    /// A range of an axis.
+    slice::Slice,
+    /// An axis cut into parts.
+    split::Split,
+    /// Channels dealt out from their groups.
+    shuffle::ChannelShuffle,
     /// The operand as it is.
     identity::Identity,
     /// Dropout.
     dropout::Dropout,
     /// All elements as one vector.
     flatten::Flatten,
+    /// The same elements under other sizes.
+    reshape::Reshape,
+    /// Cells added around height and width.
+    pad::Pad,
+    /// Height and width resampled.
+    upsample::Upsample,
+    /// A rectangle of height and width.
+    crop::Crop,
+    /// The identity with zero channels added.
+    pad_shortcut::PadShortcut,
 }

@@ -1,0 +1,130 @@
+//! The same elements under other sizes.
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
+use super::axis::{self, undecided};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Shape, View, ViewMut};
+
+/// The elements of a sample in their order c, h, w under other sizes (PyTorch's `reshape`); the batch stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reshape {
+    /// The sizes: one or three. At most one is `None` and follows from the number of elements; it is written -1.
+    pub to: Vec<Option<Dim>>,
+}
+
+impl Operator for Reshape {
+    fn signatures() -> &'static [Signature] {
+        static SIGNATURES: [Signature; 1] = [Signature {
+            layer: "reshape",
+            params: &[param("to", "", "the sizes, [c, h, w] or [n]; one of them may be -1")],
+            operands: Operands::Above,
+            doc: "the same elements under other sizes",
+        }];
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        let Some(to) = call.get("to") else { return Err(ArgError::new("to", "is missing")) };
+        let Value::List(sizes) = to else {
+            return Err(ArgError::new("to", format!("takes [c, h, w] or [n], not {}", to.kind())));
+        };
+        let to = sizes.iter().map(size_of_entry).collect::<Result<Vec<_>, _>>()?;
+        match (to.len(), to.iter().filter(|size| size.is_none()).count()) {
+            (1 | 3, 0 | 1) => Ok(Reshape { to }),
+            (1 | 3, _) => Err(ArgError::new("to", "leaves more than one size open")),
+            (count, _) => Err(ArgError::new("to", format!("takes [c, h, w] or [n], not {count} sizes"))),
+        }
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        let sizes = self.to.iter().map(|size| Value::Int(size.clone().unwrap_or(Dim::known(-1))));
+        ("reshape", vec![("to", Value::List(sizes.collect()))])
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        let (from, count) = (&inputs[0], inputs[0].elements()?);
+        let given = self.given().elements()?;
+        let misfit = |message| ShapeError::Misfit { attr: Some("to"), message, help: None };
+        let doubtful = || {
+            let what = format!("whether the {count} elements of {} fit {} depends on the input", from.claim(), self.claim());
+            undecided("to", what)
+        };
+        let open = if self.open().is_none() {
+            match given.equals(&count) {
+                Some(true) => Dim::ONE,
+                Some(false) => {
+                    let (from, to) = (from.claim(), self.claim());
+                    return Err(misfit(format!("{from} has {count} elements, but {to} has {given}")));
+                }
+                None => return Err(doubtful()),
+            }
+        } else {
+            match count.exact_div_dim(&given) {
+                Ok(open) => open,
+                Err(DimError::NotDivisible { .. }) => {
+                    let (from, to) = (from.claim(), self.claim());
+                    return Err(misfit(format!("the {count} elements of {from} do not divide by the {given} of {to}")));
+                }
+                Err(DimError::NotProvable { .. }) => return Err(doubtful()),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        Ok(vec![Shape(self.to.iter().map(|size| size.as_ref().unwrap_or(&open).clone()).collect())])
+    }
+
+    fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String> {
+        match (self.open(), outputs[0].rank()) {
+            (Some(_), 1) => vec![format!("features: {} = {}", inputs[0], outputs[0])],
+            (Some(open), _) => {
+                vec![format!("{}: ({})/({}) = {}", axis::NAMES[open], inputs[0], self.given(), outputs[0].0[open])]
+            }
+            (None, _) => Vec::new(),
+        }
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    fn cost(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    /// Positions are dealt out anew.
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Everything
+    }
+
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+}
+
+fn size_of_entry(entry: &Value) -> Result<Option<Dim>, ArgError> {
+    if let Value::Int(dim) = entry {
+        if dim.as_known() == Some(-1) {
+            return Ok(None);
+        }
+        if dim.is_symbolic() {
+            return Ok(Some(dim.clone()));
+        }
+    }
+    as_count("to", entry, 1).map(|size| Some(size.into()))
+}
+
+impl Reshape {
+    /// The place of the size that follows from the others.
+    fn open(&self) -> Option<usize> {
+        self.to.iter().position(Option::is_none)
+    }
+
+    fn given(&self) -> Shape {
+        Shape(self.to.iter().flatten().cloned().collect())
+    }
+
+    fn claim(&self) -> String {
+        let sizes: Vec<String> = self.to.iter().map(|size| size.as_ref().map_or("-1".to_owned(), Dim::to_string)).collect();
+        format!("[{}]", sizes.join(", "))
+    }
+}

@@ -1,0 +1,76 @@
+//! Channel shuffle (Zhang et al. 2017, arXiv:1707.01083), which lets grouped convolutions exchange channels.
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
+use crate::dim::DimError;
+use crate::tensor::{Nchw, Shape, View, ViewMut};
+
+/// Channels dealt out from their groups in turn: with `k = c / groups`, `out[i · groups + g] = in[g · k + i]`, as
+/// transposing `[groups, k]` does (PyTorch's `ChannelShuffle`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelShuffle {
+    /// The number of groups.
+    pub groups: u64,
+}
+
+impl Operator for ChannelShuffle {
+    fn signatures() -> &'static [Signature] {
+        static SIGNATURES: [Signature; 1] = [Signature {
+            layer: "channel_shuffle",
+            params: &[param("groups", "", "the number of groups")],
+            operands: Operands::Above,
+            doc: "channels dealt out from their groups in turn",
+        }];
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        Ok(ChannelShuffle { groups: call.count("groups", None, 1)? })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("channel_shuffle", vec![("groups", Value::int(self.groups))])
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        let (c, _, _) = geom::feature_map(inputs, 0)?;
+        match c.exact_div(self.groups) {
+            Ok(_) => Ok(inputs.to_vec()),
+            Err(DimError::NotDivisible { value, .. }) => {
+                Err(ShapeError::Indivisible { attr: "groups", what: "channels", value, by: self.groups })
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    fn cost(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        let map = Nchw::of(inputs[0].dims);
+        let groups = self.groups as usize;
+        let (per_group, area) = (map.c / groups, map.h * map.w);
+        for n in 0..map.n {
+            for g in 0..groups {
+                for i in 0..per_group {
+                    let from = map.at(n, g * per_group + i, 0, 0);
+                    let to = map.at(n, i * groups + g, 0, 0);
+                    outputs[0].data[to..to + area].copy_from_slice(&inputs[0].data[from..from + area]);
+                }
+            }
+        }
+    }
+}
