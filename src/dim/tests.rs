@@ -350,6 +350,8 @@ fn growth_is_bounded() {
     assert_eq!(by_stride, DimError::Overflow);
     let by_power = grow(h(), |value| value.mul(value));
     assert_eq!(by_power, DimError::Overflow);
+    let powers = (0..100).fold(Dim::ONE, |sum, _| linear(1, &sum.mul(&h()).unwrap(), 1));
+    assert_eq!(powers.mul(&powers), Err(DimError::TooComplex));
     let long = Dim::symbol(&"H".repeat(1 << 20), 1);
     assert_eq!(long.add(&Dim::ONE), Err(DimError::TooComplex));
     let symbols: Vec<Dim> = (0..5000).map(|idx| Dim::symbol(&format!("S{idx}"), 1)).collect();
