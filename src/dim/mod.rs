@@ -7,7 +7,8 @@
 //! Every operation checks for overflow and returns its result in canonical form: terms in one order
 //! without zeros, coefficients under a floor reduced into `[0, n)` and freed of factors shared with
 //! `n`, nested floors flattened. Height and width that go through the same windows therefore
-//! compare equal with `==`, however the windows are composed; [`Dim::equals`] decides the rest.
+//! compare equal with `==`, however the windows are composed; [`Dim::equals`] proves more, where
+//! sums of several floors coincide.
 //! Symbols stand for integers that are at least 1.
 //!
 //! `poly` holds the terms and their arithmetic, `divide` the divisions, `compare` what can be
