@@ -1,6 +1,7 @@
 //! The one table of codes. `netc explain CODE` prints a row; a test holds the table against `tests/errors/`. The
 //! explanation of a code is `explain/CODE.md`: what it means, an example of the mistake in a block fenced as `net wrong`,
-//! and the mended example in one fenced as `net`.
+//! and the mended example in one fenced as `net`. An example with no `net` or `block` in it stands for the lines between
+//! `net example { input image: [16, 32, 32]` and `output logits }`.
 
 use super::Severity;
 
@@ -107,4 +108,81 @@ codes! {
 /// The row of a code given as text, in any case.
 pub fn lookup(code: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.code.0.eq_ignore_ascii_case(code))
+}
+
+/// What `netc explain CODE` prints: the summary and the explanation, examples indented; `None` for an unknown code.
+pub fn explain(code: &str) -> Option<String> {
+    let row = lookup(code)?;
+    let mut text = format!("{}: {}\n\n", row.code, row.summary);
+    let mut in_example = false;
+    for line in row.explanation.lines() {
+        if line.starts_with("```") {
+            in_example = !in_example;
+        } else {
+            let indent = if in_example && !line.is_empty() { "    " } else { "" };
+            text.push_str(&format!("{indent}{line}\n"));
+        }
+    }
+    if !row.name.is_empty() {
+        text.push_str(&format!("\n`#[allow({})]` on the line above allows it.\n", row.name));
+    }
+    Some(text)
+}
+
+/// Every code with its summary, a line each, advice with the name that allows it.
+pub fn list() -> String {
+    let line = |row: &Row| match row.name {
+        "" => format!("{}  {}\n", row.code, row.summary),
+        name => format!("{}  {} ({name})\n", row.code, row.summary),
+    };
+    TABLE.iter().map(line).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_ascend_and_advice_has_a_name() {
+        assert!(TABLE.is_sorted_by(|a, b| a.code < b.code));
+        for row in TABLE {
+            assert_eq!(row.name.is_empty(), row.code.severity() == Severity::Error, "{}", row.code);
+            assert!(!row.summary.is_empty() && !row.summary.ends_with('.'), "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn an_explanation_is_found_in_any_case() {
+        assert_eq!(lookup("w0501").unwrap().code, W0501);
+        assert!(explain("E9999").is_none() && explain("").is_none());
+    }
+
+    #[test]
+    fn an_explanation_is_the_summary_the_text_and_the_name() {
+        insta::assert_snapshot!(explain("W0501").unwrap(), @r"
+        W0501: a convolution bias in front of batch norm
+
+        Batch norm subtracts the mean of each channel, so a bias that the convolution before it has added is taken away
+        again: the parameters cost memory and do nothing. Batch norm has a bias of its own.
+
+        Advised against:
+            conv1: conv(32, 3, pad = 1)
+            bn1: bn
+        Better:
+            conv1: conv(32, 3, pad = 1, bias = false)
+            bn1: bn
+
+        `#[allow(bias_before_norm)]` on the line above allows it.
+        ");
+        assert!(!explain("E0301").unwrap().contains("allow("));
+    }
+
+    #[test]
+    fn every_code_is_listed() {
+        let list = list();
+        assert_eq!(list.lines().count(), TABLE.len());
+        assert!(list.contains("\nE0302  operands of concat that differ off the axis\n"));
+        assert!(list.contains("\nW0501  a convolution bias in front of batch norm (bias_before_norm)\n"));
+    }
 }

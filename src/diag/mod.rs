@@ -4,11 +4,14 @@
 //! label is primary. Codes live in [`codes`]; every code has a fixture in `tests/errors/`.
 
 pub mod codes;
+mod edit;
+mod excerpt;
 pub mod human;
 pub mod json;
 mod source;
 
 pub use codes::Code;
+pub use edit::apply;
 pub use source::{FileId, Position, SourceFile, SourceMap, Span};
 
 /// How bad it is.
