@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_empty_text_has_one_empty_line() {
-        let excerpt = excerpt("", &[]);
+        let excerpt = excerpt("", std::slice::from_ref(&(0..0)));
         assert_eq!((excerpt.text.as_str(), excerpt.place(0), excerpt.column(0)), ("\n", 0, 1));
     }
 
