@@ -386,6 +386,33 @@ pub enum BinaryOp {
     Rem,
 }
 
+impl BinaryOp {
+    /// Whether it compares.
+    pub fn compares(self) -> bool {
+        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
+    }
+
+    /// As it is written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Or => "or",
+            Self::And => "and",
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::FloorDiv => "//",
+            Self::Rem => "%",
+        }
+    }
+}
+
 /// A comment, kept beside the tree for the formatter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comment {
