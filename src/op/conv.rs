@@ -1,7 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, as the whole field has it), with `depthwise` as a short form.
 
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
-use super::geom::{PADDING_WORDS, Padding, Windows, feature_map, known};
+use super::geom::{PADDING_WORDS, Padding, Windows, feature_map, inside, known};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Nchw, Shape, View, ViewMut};
@@ -160,10 +160,4 @@ impl Operator for Conv {
             }
         }
     }
-}
-
-/// The position in the input of a position in the padded input, unless it is padding.
-#[inline]
-pub(super) fn inside(padded: usize, before: usize, size: usize) -> Option<usize> {
-    padded.checked_sub(before).filter(|&position| position < size)
 }

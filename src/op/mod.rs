@@ -9,6 +9,9 @@ pub mod attr;
 pub mod axis;
 pub mod error;
 pub mod geom;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing;
 
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Shape, View, ViewMut};
