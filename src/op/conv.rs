@@ -60,9 +60,10 @@ impl Operator for Conv {
         let dilation = call.pair("dilation", Some([1, 1]), 1)?;
         let padding = Padding::of(call, kernel, stride, dilation)?;
         let (out_c, groups) = if call.layer == "depthwise" {
-            let in_c = call.inputs.first().and_then(Shape::chw).and_then(|(c, _, _)| c.as_u64()).unwrap_or(1);
+            let in_c = call.inputs.first().and_then(Shape::chw).and_then(|(c, _, _)| c.as_u64()).unwrap_or(1).max(1);
             let multiplier = call.count("multiplier", Some(1), 1)?;
-            let out_c = in_c.checked_mul(multiplier).ok_or_else(|| ArgError::new("multiplier", "is too large"))?;
+            let out_c = in_c.checked_mul(multiplier).filter(|&out_c| out_c <= u64::from(u32::MAX));
+            let out_c = out_c.ok_or_else(|| ArgError::new("multiplier", "makes too many channels"))?;
             (out_c, in_c)
         } else {
             (call.count("channels", None, 1)?, call.count("groups", Some(1), 1)?)
@@ -107,7 +108,7 @@ impl Operator for Conv {
     fn params(&self, inputs: &[Shape]) -> Vec<ParamSpec> {
         let in_c = inputs[0].0[0].as_u64().unwrap_or(0);
         let [k_h, k_w] = self.windows.kernel;
-        let (fan_in, fan_out) = (in_c / self.groups * k_h * k_w, self.out_c / self.groups * k_h * k_w);
+        let [fan_in, fan_out] = [in_c, self.out_c].map(|c| (c / self.groups).saturating_mul(self.windows.taps()));
         let shape = vec![self.out_c, in_c / self.groups, k_h, k_w];
         let mut params = vec![ParamSpec { leaf: "weight", shape, role: Role::Weight, fan_in, fan_out }];
         if self.bias {
@@ -119,16 +120,16 @@ impl Operator for Conv {
     /// `out_h · out_w · out_c · k_h · k_w · in_c / groups` MACs; a bias adds one operation to each output.
     fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
         let elements = outputs[0].elements()?;
-        let [k_h, k_w] = self.windows.kernel;
-        let per_output = inputs[0].0[0].exact_div(self.groups)?.mul(&Dim::from(k_h))?.mul(&Dim::from(k_w))?;
+        let per_output = inputs[0].0[0].exact_div(self.groups)?.mul(&Dim::from(self.windows.taps()))?;
         let biased = if self.bias { elements.clone() } else { Dim::ZERO };
         Cost::multiply(elements.mul(&per_output)?, &biased)
     }
 
-    fn reach(&self, _inputs: &[Shape]) -> Reach {
-        self.windows.reach()
+    fn reach(&self, inputs: &[Shape]) -> Reach {
+        self.windows.reach(&inputs[0])
     }
 
+    /// Sums in `f64`.
     fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
         let [k_h, k_w] = self.windows.kernel.map(|k| k as usize);
@@ -143,18 +144,18 @@ impl Operator for Conv {
                 let first = o / group_out * group_in;
                 for y in 0..to.h {
                     for x in 0..to.w {
-                        let mut sum = if self.bias { params[1].data[o] } else { 0.0 };
+                        let mut sum = if self.bias { f64::from(params[1].data[o]) } else { 0.0 };
                         for i in 0..group_in {
                             for ky in 0..k_h {
                                 let Some(row) = inside(y * s_h + ky * d_h, top, from.h) else { continue };
                                 for kx in 0..k_w {
                                     let Some(col) = inside(x * s_w + kx * d_w, left, from.w) else { continue };
-                                    sum += weight[((o * group_in + i) * k_h + ky) * k_w + kx]
-                                        * data[from.at(n, first + i, row, col)];
+                                    let tap = weight[((o * group_in + i) * k_h + ky) * k_w + kx];
+                                    sum += f64::from(tap) * f64::from(data[from.at(n, first + i, row, col)]);
                                 }
                             }
                         }
-                        outputs[0].data[to.at(n, o, y, x)] = sum;
+                        outputs[0].data[to.at(n, o, y, x)] = sum as f32;
                     }
                 }
             }

@@ -193,7 +193,8 @@ impl Windows {
         }
         let rounding = if self.ceil { "ceil" } else { "floor" };
         let steps = format!("{name}: {rounding}(({padded} - {extent})/{stride})");
-        let dropped = self.ceil && self.room(axis, size, total).and_then(|room| room.ceil_div(stride)).as_ref() == Ok(output);
+        let dropped =
+            self.ceil && self.room(axis, size, total).and_then(|room| room.ceil_div(stride)).as_ref() == Ok(output);
         if dropped {
             format!("{steps} + 1 - 1 = {output}, as the last window would start in the padding")
         } else {
@@ -242,6 +243,28 @@ pub(super) fn inside(padded: usize, before: usize, size: usize) -> Option<usize>
 /// When it has another rank.
 pub fn feature_map(inputs: &[Shape], input: usize) -> Result<(&Dim, &Dim, &Dim), ShapeError> {
     inputs.get(input).and_then(Shape::chw).ok_or_else(|| ShapeError::needs_feature_map(input))
+}
+
+/// The size of an operand that must be a vector.
+///
+/// # Errors
+/// When it has another rank.
+pub fn vector(inputs: &[Shape], input: usize) -> Result<&Dim, ShapeError> {
+    match inputs.get(input).map(|shape| shape.0.as_slice()) {
+        Some([n]) => Ok(n),
+        _ => Err(ShapeError::Rank { input, needs: "a vector [n]", insert: Some("flatten") }),
+    }
+}
+
+/// The channels of an operand that must be a feature map or a vector, whose elements are its channels.
+///
+/// # Errors
+/// When it has another rank, or the number of channels is symbolic.
+pub fn channels(inputs: &[Shape], input: usize) -> Result<u64, ShapeError> {
+    match inputs.get(input).map(|shape| shape.0.as_slice()) {
+        Some([c] | [c, _, _]) => known(c, "channels"),
+        _ => Err(ShapeError::Rank { input, needs: "a feature map [c, h, w] or a vector [n]", insert: None }),
+    }
 }
 
 /// A size that must be known because the operator's weights depend on it.

@@ -253,6 +253,12 @@ ops! {
     input::Input,
     /// Two-dimensional convolution.
     conv::Conv,
+    /// Fully connected layer.
+    linear::Linear,
+    /// Batch normalisation.
+    batch_norm::BatchNorm,
+    /// Maximum and average over windows, over everything or in parts.
+    pool::Pool,
     /// Pointwise function.
     activation::Activation,
     /// Elementwise sum.

@@ -1,0 +1,201 @@
+//! Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167).
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Shape, View, ViewMut};
+
+/// In inference `out = (in - running_mean) / √(running_var + eps) · weight + bias`, all per channel (PyTorch's
+/// `BatchNorm2d`, on a vector `BatchNorm1d`). Training takes mean and variance of the batch instead and moves the
+/// running ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance; above zero.
+    pub eps: f64,
+    /// The share of the batch in the running mean and variance.
+    pub momentum: f64,
+    /// Whether there is a scale and a shift.
+    pub affine: bool,
+}
+
+static SIGNATURES: [Signature; 1] = [Signature {
+    layer: "bn",
+    params: &[
+        param("eps", "1e-5", "added to the variance"),
+        param("momentum", "0.1", "the share of the batch in the running mean and variance"),
+        param("affine", "true", "whether there is a scale and a shift per channel"),
+    ],
+    operands: Operands::Above,
+    doc: "batch normalisation",
+}];
+
+impl Operator for BatchNorm {
+    fn signatures() -> &'static [Signature] {
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        let eps = call.float("eps", Some(1e-5))?;
+        if eps <= 0.0 {
+            return Err(ArgError::new("eps", "must be above 0"));
+        }
+        let momentum = call.float("momentum", Some(0.1))?;
+        if !(0.0..=1.0).contains(&momentum) {
+            return Err(ArgError::new("momentum", "must be between 0 and 1"));
+        }
+        Ok(BatchNorm { eps, momentum, affine: call.flag("affine", true)? })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        let args = vec![
+            ("eps", Value::Float(self.eps)),
+            ("momentum", Value::Float(self.momentum)),
+            ("affine", Value::Bool(self.affine)),
+        ];
+        ("bn", args)
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        geom::channels(inputs, 0)?;
+        Ok(inputs.to_vec())
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, inputs: &[Shape]) -> Vec<ParamSpec> {
+        let c = vec![inputs[0].0[0].as_u64().unwrap_or(0)];
+        let mut params = Vec::new();
+        if self.affine {
+            params.push(ParamSpec::plain("weight", c.clone(), Role::Scale));
+            params.push(ParamSpec::plain("bias", c.clone(), Role::Shift));
+        }
+        params.push(ParamSpec::plain("running_mean", c.clone(), Role::RunningMean));
+        params.push(ParamSpec::plain("running_var", c, Role::RunningVar));
+        params.push(ParamSpec::plain("num_batches_tracked", Vec::new(), Role::Counter));
+        params
+    }
+
+    /// In inference it is one multiplication and one addition for each element. fvcore counts two for each element,
+    /// one where there is no scale and shift.
+    fn cost(&self, _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let elements = outputs[0].elements()?;
+        let fvcore = elements.mul(&Dim::from(if self.affine { 2u64 } else { 1 }))?;
+        Ok(Cost { macs: Dim::ZERO, flops: elements.mul(&Dim::from(2u64))?, fvcore })
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    /// The form of inference, in `f64`.
+    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+        let (affine, statistics) = params.split_at(if self.affine { 2 } else { 0 });
+        let c = inputs[0].dims[1];
+        let positions: usize = inputs[0].dims[2..].iter().product();
+        for (at, (output, &x)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
+            let channel = at / positions % c;
+            let of = |param: &View| f64::from(param.data[channel]);
+            let normal = (f64::from(x) - of(&statistics[0])) / (of(&statistics[1]) + self.eps).sqrt();
+            *output = match affine {
+                [weight, bias] => normal * of(weight) + of(bias),
+                _ => normal,
+            } as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_close, assert_round_trip, build, infer_one, run, seeded, try_build};
+
+    fn bn(affine: bool) -> BatchNorm {
+        build("bn", &[("eps", Value::Float(0.001)), ("affine", Value::Bool(affine))], &[])
+    }
+
+    #[test]
+    fn keeps_maps_and_vectors() {
+        assert_eq!(infer_one(&bn(true), &[&[64, 7, 5]]), Ok(vec![64, 7, 5]));
+        assert_eq!(infer_one(&bn(true), &[&[64]]), Ok(vec![64]));
+        assert!(matches!(infer_one(&bn(true), &[&[64, 7]]), Err(ShapeError::Rank { .. })));
+    }
+
+    #[test]
+    fn height_and_width_may_be_symbols() {
+        let input = Shape(vec![3u64.into(), Dim::symbol("H", 1), Dim::symbol("W", 1)]);
+        assert_eq!(bn(true).infer(std::slice::from_ref(&input)), Ok(vec![input.clone()]));
+        let cost = bn(true).cost(std::slice::from_ref(&input), std::slice::from_ref(&input)).unwrap();
+        assert_eq!(cost.flops, input.elements().unwrap().mul(&Dim::from(2u64)).unwrap());
+    }
+
+    #[test]
+    fn describes_itself() {
+        for affine in [false, true] {
+            assert_round_trip(&bn(affine), &[]);
+        }
+        let defaults = BatchNorm { eps: 1e-5, momentum: 0.1, affine: true };
+        assert_eq!(build::<BatchNorm>("bn", &[], &[]), defaults);
+    }
+
+    #[test]
+    fn refuses_impossible_arguments() {
+        for (name, value) in [("eps", 0.0), ("eps", -1.0), ("momentum", 1.5), ("momentum", -0.1)] {
+            let error = try_build::<BatchNorm>("bn", &[(name, Value::Float(value))], &[]).unwrap_err();
+            assert_eq!(error.param, Some(name));
+        }
+    }
+
+    #[test]
+    fn owns_parameters_and_buffers_under_pytorchs_names() {
+        let params = bn(true).params(&[Shape::known(&[8, 2, 2])]);
+        let leaves: Vec<_> = params.iter().map(|spec| (spec.leaf, spec.shape.len(), spec.role.trainable())).collect();
+        let expected = [
+            ("weight", 1, true),
+            ("bias", 1, true),
+            ("running_mean", 1, false),
+            ("running_var", 1, false),
+            ("num_batches_tracked", 0, false),
+        ];
+        assert_eq!(leaves, expected);
+        assert_eq!(bn(false).params(&[Shape::known(&[8, 2, 2])]), params[2..]);
+    }
+
+    #[test]
+    fn fvcore_counts_two_or_one() {
+        let shape = [Shape::known(&[8, 2, 3])];
+        assert_eq!(bn(true).cost(&shape, &shape).unwrap().fvcore, Dim::from(96u64));
+        assert_eq!(bn(false).cost(&shape, &shape).unwrap().fvcore, Dim::from(48u64));
+    }
+
+    #[test]
+    fn normalises_each_channel() {
+        let (x, mean, var) = (seeded(2 * 3 * 4, 1), vec![0.5, -0.25, 0.0], vec![1.0, 0.25, 4.0]);
+        let (weight, bias) = (vec![1.0, -2.0, 0.5], vec![0.0, 1.0, -1.0]);
+        let plain = run(&bn(false), &[(&[2, 3, 2, 2], x.clone())], &[mean.clone(), var.clone(), vec![9.0]]);
+        let params = [weight.clone(), bias.clone(), mean.clone(), var.clone(), vec![9.0]];
+        let affine = run(&bn(true), &[(&[2, 3, 2, 2], x.clone())], &params);
+        let mut expected = (Vec::new(), Vec::new());
+        for n in 0..2 {
+            for c in 0..3 {
+                for position in 0..4 {
+                    let x = f64::from(x[(n * 3 + c) * 4 + position]);
+                    let normal = (x - f64::from(mean[c])) * (f64::from(var[c]) + 0.001).powf(-0.5);
+                    expected.0.push(normal);
+                    expected.1.push(normal * f64::from(weight[c]) + f64::from(bias[c]));
+                }
+            }
+        }
+        assert_close(&plain[0], &expected.0, 1e-7);
+        assert_close(&affine[0], &expected.1, 1e-7);
+    }
+
+    #[test]
+    fn on_a_vector_each_element_is_a_channel() {
+        let params = [vec![1.0, 1.0], vec![0.0, 1.0], vec![1.0, 2.0], vec![1.0 - 0.001, 4.0 - 0.001], vec![0.0]];
+        let output = run(&bn(true), &[(&[2, 2], vec![1.0, 2.0, 3.0, 6.0])], &params);
+        assert_close(&output[0], &[0.0, 1.0, 2.0, 3.0], 1e-7);
+    }
+}

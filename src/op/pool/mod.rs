@@ -1,0 +1,274 @@
+//! Maximum and average over windows, over everything, and over as many parts as the result shall have.
+//!
+//! Shapes and divisors are PyTorch's. `span` says which cells each output position covers; the tests are in `tests`.
+
+mod span;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
+use super::geom::{PADDING_WORDS, Padding, Windows, feature_map};
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window};
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Nchw, Shape, View, ViewMut};
+
+/// Each channel of a feature map by itself: `out[c, y, x]` is the maximum or the average of the cells of `in[c]` that
+/// position `(y, x)` covers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// What is taken of the cells.
+    pub function: Function,
+    /// Which cells a position covers.
+    pub extent: Extent,
+}
+
+/// What is taken of the cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// The largest; padding is never it.
+    Max,
+    /// The average.
+    Average {
+        /// Whether padded cells count as zeros. Those beyond the padding, where `ceil` makes the last window larger
+        /// than what is left, never count. False for `Extent::Global` and `Extent::Adaptive`.
+        count_pad: bool,
+    },
+}
+
+/// Which cells a position covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A window that slides.
+    Windows(Windows),
+    /// All; the result is `[c, 1, 1]`.
+    Global,
+    /// Part `i` of `n` of an axis: from `floor(i · size / n)` up to `ceil((i + 1) · size / n)`.
+    Adaptive([u64; 2]),
+}
+
+const KERNEL: Param = words("kernel", &["global"], "-", "window: k or [k_h, k_w], or `global` for all positions");
+const STRIDE: Param = param("stride", "kernel", "step: s or [s_h, s_w]");
+const PAD: Param = words("pad", PADDING_WORDS, "0", "padding: p, [p_h, p_w] or [top, left, bottom, right], or a word");
+const DILATION: Param = param("dilation", "1", "distance of taps: d or [d_h, d_w]");
+const CEIL: Param = param("ceil", "false", "whether a last partial window counts, as in Caffe");
+const COUNT_PAD: Param = param("count_pad", "true", "whether padded cells count as zeros");
+const TO: Param = param("to", "-", "size of the result instead of a window: n or [h, w]");
+
+static SIGNATURES: [Signature; 2] = [
+    Signature {
+        layer: "maxpool",
+        params: &[KERNEL, STRIDE, PAD, DILATION, CEIL, TO],
+        operands: Operands::Above,
+        doc: "the largest cell of each window",
+    },
+    Signature {
+        layer: "avgpool",
+        params: &[KERNEL, STRIDE, PAD, CEIL, COUNT_PAD, TO],
+        operands: Operands::Above,
+        doc: "the average of each window",
+    },
+];
+
+impl Pool {
+    fn layer(&self) -> &'static str {
+        match self.function {
+            Function::Max => "maxpool",
+            Function::Average { .. } => "avgpool",
+        }
+    }
+
+    /// Whether the result is undefined where a window sees padding only.
+    fn needs_a_cell(&self) -> bool {
+        matches!(self.function, Function::Max | Function::Average { count_pad: false })
+    }
+}
+
+impl Operator for Pool {
+    fn signatures() -> &'static [Signature] {
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        let average = call.layer == "avgpool";
+        let whole = if average { Function::Average { count_pad: false } } else { Function::Max };
+        if call.get("to").is_some() {
+            refuse_others(call, "to")?;
+            return Ok(Pool { function: whole, extent: Extent::Adaptive(call.pair("to", None, 1)?) });
+        }
+        match call.word("kernel") {
+            Some("global") => {
+                refuse_others(call, "kernel")?;
+                return Ok(Pool { function: whole, extent: Extent::Global });
+            }
+            Some(other) => return Err(ArgError::new("kernel", format!("is a size or `global`, not `{other}`"))),
+            None if call.get("kernel").is_none() => {
+                let help = format!("write a window as in `{0}(2)`, or `{0}(global)`", call.layer);
+                return Err(ArgError::new("kernel", "is missing").help(help));
+            }
+            None => {}
+        }
+        let windows = windows_of(call)?;
+        let function = if average { Function::Average { count_pad: count_pad_of(call, &windows)? } } else { whole };
+        Ok(Pool { function, extent: Extent::Windows(windows) })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        let args = match self.extent {
+            Extent::Global => vec![("kernel", Value::word("global"))],
+            Extent::Adaptive(to) => vec![("to", Value::ints(&to))],
+            Extent::Windows(Windows { kernel, stride, dilation, padding, ceil }) => {
+                let mut args = vec![
+                    ("kernel", Value::ints(&kernel)),
+                    ("stride", Value::ints(&stride)),
+                    ("pad", padding.value()),
+                ];
+                match self.function {
+                    Function::Max => args.extend([("dilation", Value::ints(&dilation)), ("ceil", Value::Bool(ceil))]),
+                    Function::Average { count_pad } => {
+                        args.extend([("ceil", Value::Bool(ceil)), ("count_pad", Value::Bool(count_pad))]);
+                    }
+                }
+                args
+            }
+        };
+        (self.layer(), args)
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        let (c, h, w) = feature_map(inputs, 0)?;
+        let [out_h, out_w] = match &self.extent {
+            Extent::Global => [Dim::ONE, Dim::ONE],
+            Extent::Adaptive(to) => to.map(Dim::from),
+            Extent::Windows(windows) => {
+                let sizes = windows.output([h, w])?;
+                if let Some(axis) = windows.all_padding([h, w]).filter(|_| self.needs_a_cell()) {
+                    return Err(self.nothing_to_pool(windows, axis));
+                }
+                sizes
+            }
+        };
+        Ok(vec![Shape(vec![c.clone(), out_h, out_w])])
+    }
+
+    fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String> {
+        match (&self.extent, inputs[0].chw(), outputs[0].chw()) {
+            (Extent::Windows(windows), Some((_, h, w)), Some((_, out_h, out_w))) => {
+                windows.arithmetic([h, w], [out_h, out_w])
+            }
+            (Extent::Global, _, _) => vec!["height: global = 1".to_owned(), "width: global = 1".to_owned()],
+            (Extent::Adaptive([h, w]), _, _) => vec![format!("height: to = {h}"), format!("width: to = {w}")],
+            (Extent::Windows(_), _, _) => Vec::new(),
+        }
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// A window of `k` cells costs `k - 1` comparisons, or `k - 1` additions and a division; global and adaptive
+    /// pooling one operation for each cell of the operand, as fvcore counts the average.
+    fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        match (self.extent, self.function) {
+            (Extent::Windows(windows), Function::Max) => Cost::elementwise(&outputs[0], windows.taps() - 1),
+            (Extent::Windows(windows), Function::Average { .. }) => Cost::elementwise(&outputs[0], windows.taps()),
+            (Extent::Global | Extent::Adaptive(_), Function::Max) => Cost::elementwise(&inputs[0], 1),
+            (Extent::Global | Extent::Adaptive(_), Function::Average { .. }) => {
+                let cost = Cost::elementwise(&inputs[0], 1)?;
+                Ok(Cost { fvcore: cost.flops.clone(), ..cost })
+            }
+        }
+    }
+
+    fn reach(&self, inputs: &[Shape]) -> Reach {
+        let known = inputs[0].chw().and_then(|(_, h, w)| Some([h.as_u64()?, w.as_u64()?]));
+        match (self.extent, known) {
+            (Extent::Windows(windows), _) => windows.reach(&inputs[0]),
+            (Extent::Global | Extent::Adaptive([1, 1]), _) | (Extent::Adaptive(_), None) => Reach::Everything,
+            (Extent::Adaptive(to), Some(sizes)) => Reach::Window([0, 1].map(|axis| Window {
+                extent: span::widest_part(sizes[axis], to[axis]),
+                stride: (sizes[axis], to[axis]),
+                before: 0,
+            })),
+        }
+    }
+
+    /// Averages in `f64`. NaN is larger than any number.
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
+        let [rows, cols] = span::spans(&self.extent, [from.h, from.w], [to.h, to.w]);
+        for n in 0..to.n {
+            for c in 0..to.c {
+                for (y, rows) in rows.iter().enumerate() {
+                    for (x, cols) in cols.iter().enumerate() {
+                        let cells = rows.cells.iter().flat_map(|&row| {
+                            cols.cells.iter().map(move |&col| inputs[0].data[from.at(n, c, row, col)])
+                        });
+                        outputs[0].data[to.at(n, c, y, x)] = match self.function {
+                            Function::Max => cells.fold(f32::NEG_INFINITY, larger),
+                            Function::Average { count_pad } => {
+                                let counted = if count_pad {
+                                    rows.with_padding * cols.with_padding
+                                } else {
+                                    rows.cells.len() * cols.cells.len()
+                                };
+                                (cells.map(f64::from).sum::<f64>() / counted as f64) as f32
+                            }
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn larger(best: f32, cell: f32) -> f32 {
+    if cell > best || cell.is_nan() { cell } else { best }
+}
+
+/// Windows take all arguments, the other two forms only their own.
+fn refuse_others(call: &Call, own: &'static str) -> Result<(), ArgError> {
+    let form = if own == "to" { "to" } else { "global" };
+    match call.args.iter().find(|(name, _)| *name != own) {
+        Some((name, _)) => Err(ArgError::new(name, format!("has no meaning with `{form}`"))),
+        None => Ok(()),
+    }
+}
+
+fn windows_of(call: &Call) -> Result<Windows, ArgError> {
+    let kernel = call.pair("kernel", None, 1)?;
+    let stride = call.pair("stride", Some(kernel), 1)?;
+    let dilation = call.pair("dilation", Some([1, 1]), 1)?;
+    let padding = Padding::of(call, kernel, stride, dilation)?;
+    let ceil = call.flag("ceil", false)?;
+    if ceil && !matches!(padding, Padding::Sides(_)) {
+        return Err(ArgError::new("ceil", format!("has no meaning with `pad = {}`, which rounds up", padding.value())));
+    }
+    Ok(Windows { kernel, stride, dilation, padding, ceil })
+}
+
+fn count_pad_of(call: &Call, windows: &Windows) -> Result<bool, ArgError> {
+    let count_pad = call.flag("count_pad", true)?;
+    match windows.padding {
+        Padding::SameUpper | Padding::SameLower if count_pad => {
+            let message = format!("must be false with `pad = {}`: TensorFlow counts no padding", windows.padding.value());
+            Err(ArgError::new("count_pad", message).help("add `count_pad = false`"))
+        }
+        Padding::Sides(_) | Padding::SameUpper | Padding::SameLower => Ok(count_pad),
+    }
+}
+
+impl Pool {
+    fn nothing_to_pool(&self, windows: &Windows, axis: &'static str) -> ShapeError {
+        let taken = match self.function {
+            Function::Max => "largest cell",
+            Function::Average { .. } => "average",
+        };
+        let [h, w] = [0, 1].map(|axis| windows.extent(axis) / 2);
+        ShapeError::Misfit {
+            attr: Some("pad"),
+            message: format!("a window sees nothing but padding along the {axis} and has no {taken}"),
+            help: Some(format!("pad at most half of the window: `pad = [{h}, {w}]`")),
+        }
+    }
+}
