@@ -2,7 +2,7 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
 use super::axis::{self, undecided};
-use super::conv::inside;
+use super::geom::inside;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Nchw, Shape, View, ViewMut};
