@@ -1,10 +1,15 @@
 //! netc compiles `.net` files, a small language for convolutional networks, into checked graphs, cost reports and CPU
 //! programs.
 
+mod compile;
 pub mod data;
 pub mod diag;
 pub mod dim;
+pub mod elab;
 pub mod ir;
 pub mod op;
+pub mod shape;
 pub mod syntax;
 pub mod tensor;
+
+pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};

@@ -97,6 +97,7 @@ codes! {
     E0401 "" "a claim that does not hold";
     E0402 "" "a budget that is exceeded";
     E0403 "" "a preprocess that does not fit its input";
+    E0404 "" "an input that breaks its condition";
     W0501 "bias_before_norm" "a convolution bias in front of batch norm";
     W0502 "unlabelled_weights" "a weighted layer without a label";
     W0503 "all_padding_window" "padding that makes a window all padding";

@@ -5,6 +5,7 @@
 //! changes go through `edit.rs`. [`verify()`] lists the invariants; it runs after every pass in debug builds and tests.
 
 mod edit;
+pub mod expand;
 pub mod print;
 mod verify;
 
@@ -15,6 +16,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
+use crate::data::preprocess::Preprocess;
 use crate::diag::Span;
 use crate::op::Op;
 
@@ -56,6 +58,8 @@ pub struct Node {
     /// Its path, unique in the net: the label path, or the scope with kind and ordinal. Parameters are named
     /// `path.leaf`.
     pub path: String,
+    /// The paths of its further results, when it has several.
+    pub others: Vec<String>,
     /// Whether the text labels it (a number given by `sequential` counts).
     pub labelled: bool,
     /// Where it comes from.
@@ -86,6 +90,17 @@ pub struct CallSite {
     pub args: String,
     /// The call that this one stands in.
     pub caller: Option<Arc<CallSite>>,
+}
+
+impl CallSite {
+    /// What to say at the call when something in the block is at fault.
+    pub fn words(&self) -> String {
+        if self.args.is_empty() {
+            format!("in `{}`, called here", self.block)
+        } else {
+            format!("in `{}`, called here with {}", self.block, self.args)
+        }
+    }
 }
 
 /// A named result of the net.
@@ -165,8 +180,12 @@ pub struct Net {
     pub inputs: Vec<NodeId>,
     /// Its outputs in the order declared.
     pub outputs: Vec<Output>,
+    /// How a photo becomes its input, where the net says so.
+    pub preprocess: Option<Preprocess>,
     /// Its budgets and those of the blocks in it.
     pub budgets: Vec<Budget>,
+    /// What is known of free sizes: conditions behind `where`, by input.
+    pub conditions: Vec<(NodeId, String)>,
     /// The net's declaration.
     pub span: Span,
 }

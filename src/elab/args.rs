@@ -1,0 +1,199 @@
+//! Arguments: matched with the parameters of a layer or a block, and evaluated as each parameter wants.
+
+use std::sync::Arc;
+
+use super::error::{NameError, ValueError};
+use super::value::{Callable, Given, Target, Tensor, Value};
+use super::{Elab, Eval};
+use crate::diag::{Span, nearest};
+use crate::op::{Signature, Value as Plain, attr::ParamKind};
+use crate::syntax::ast::{Arg, Expr, ExprKind, LabelPart};
+
+/// The arguments of a layer as its operator takes them, each with its place.
+pub(super) struct LayerArgs {
+    pub(super) args: Vec<(&'static str, Plain)>,
+    pub(super) spans: Vec<(&'static str, Span)>,
+}
+
+impl Elab<'_> {
+    /// The arguments given so far together with those of this call. A name given again replaces the value that a
+    /// partial call gave.
+    pub(super) fn give(&mut self, callable: &Callable, callee: &str, list: &[Arg], span: Span) -> Eval<Vec<Given>> {
+        let names = self.param_names(callable.target);
+        let mut given = callable.args.clone();
+        let before = given.len();
+        let mut failed = false;
+        let mut named = false;
+        for arg in list {
+            let param = match &arg.name {
+                Some(name) => {
+                    named = true;
+                    match names.iter().position(|param| *param == name.text) {
+                        Some(param) => param,
+                        None => {
+                            let near = nearest(&name.text, names.iter().map(String::as_str)).map(str::to_owned);
+                            let (callee, name, span) = (callee.to_owned(), name.text.clone(), name.span);
+                            let takes = self.takes(callable.target);
+                            self.report(NameError::UnknownArgument { callee, name, near, takes, span });
+                            failed = true;
+                            continue;
+                        }
+                    }
+                }
+                None if named => {
+                    self.report(NameError::PositionalAfterNamed { span: arg.span });
+                    failed = true;
+                    continue;
+                }
+                None => match (0..names.len()).find(|param| given.iter().all(|other| other.param != *param)) {
+                    Some(param) => param,
+                    None => {
+                        let (callee, takes) = (callee.to_owned(), self.takes(callable.target));
+                        self.report(NameError::TooManyArguments { callee, takes, span: arg.span });
+                        failed = true;
+                        continue;
+                    }
+                },
+            };
+            if let Some(first) = given.iter().skip(before).find(|other| other.param == param).map(|other| other.span) {
+                self.report(NameError::RepeatedArgument { name: names[param].clone(), first, span: arg.span });
+                failed = true;
+                continue;
+            }
+            let value = self.eval_arg(callable.target, param, &arg.value).ok();
+            let next = Given { param, value, span: arg.value.span };
+            match given.iter_mut().take(before).find(|other| other.param == param) {
+                Some(other) => *other = next,
+                None => given.push(next),
+            }
+        }
+        let _ = span;
+        if failed { Err(super::Reported) } else { Ok(given) }
+    }
+
+    fn eval_arg(&mut self, target: Target, param: usize, expr: &Expr) -> Eval<Value> {
+        let Target::Layer(signature) = target else { return self.eval(expr) };
+        let param = &signature.params[param];
+        let ExprKind::Path(path) = &expr.kind else { return self.eval(expr) };
+        match param.kind {
+            ParamKind::Plain => {}
+            ParamKind::Words(words) => {
+                if let [LabelPart::Text(text)] = path.parts.as_slice() {
+                    if words.contains(&text.as_str()) {
+                        return Ok(Value::Word(Arc::from(text.as_str())));
+                    }
+                    if self.find_name(text).is_none() && !text.contains('.') {
+                        let near = nearest(text, words.iter().copied()).map(str::to_owned);
+                        let note = Some(format!("`{}` takes {}", param.name, words.join(", ")));
+                        return Err(self.report(NameError::UnknownName {
+                            name: text.clone(),
+                            near,
+                            note,
+                            span: expr.span,
+                        }));
+                    }
+                }
+            }
+            ParamKind::SizeOf => {
+                let text = self.label_text(&path.parts)?;
+                if let Some(tensor) = self.find_tensor(&text) {
+                    return Ok(Value::Tensor(tensor));
+                }
+            }
+        }
+        self.eval(expr)
+    }
+
+    fn param_names(&self, target: Target) -> Vec<String> {
+        match target {
+            Target::Layer(signature) => signature.params.iter().map(|param| param.name.to_owned()).collect(),
+            Target::Block(id) => self.program.block(id).params.iter().map(|param| param.name.text.clone()).collect(),
+        }
+    }
+
+    /// The parameters with their defaults, as a call is written.
+    pub(super) fn takes(&self, target: Target) -> Vec<String> {
+        match target {
+            Target::Layer(signature) => signature.params.iter().map(takes_param).collect(),
+            Target::Block(id) => {
+                let params = &self.program.block(id).params;
+                params
+                    .iter()
+                    .map(|param| match &param.default {
+                        Some(default) => format!("{} = {}", param.name.text, self.sources.text(default.span)),
+                        None => param.name.text.clone(),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// What an operator is built from. Missing arguments are reported.
+    pub(super) fn layer_args(&mut self, signature: &'static Signature, given: &[Given], span: Span) -> Eval<LayerArgs> {
+        let mut result = LayerArgs { args: Vec::new(), spans: Vec::new() };
+        let mut failed = false;
+        for Given { param, value, span } in given {
+            let param = &signature.params[*param];
+            let Some(value) = value else {
+                failed = true;
+                continue;
+            };
+            let plain = match value {
+                Value::Tensor(Tensor::Failed) => {
+                    failed = true;
+                    continue;
+                }
+                Value::Tensor(Tensor::Value(value)) if param.kind == ParamKind::SizeOf => {
+                    Some(Plain::Shape(self.shapes.of(*value).clone()))
+                }
+                value => value.plain(),
+            };
+            match plain {
+                Some(plain) => {
+                    result.args.push((param.name, plain));
+                    result.spans.push((param.name, *span));
+                }
+                None => {
+                    let what = format!("`{}` of `{}`", param.name, signature.layer);
+                    self.wrong_type(&what, "a number, a list or a word", value, *span);
+                    failed = true;
+                }
+            }
+        }
+        for (at, param) in signature.params.iter().enumerate() {
+            if param.default.is_empty() && given.iter().all(|given| given.param != at) {
+                let (callee, name) = (signature.layer.to_owned(), param.name.to_owned());
+                let takes = self.takes(Target::Layer(signature));
+                self.report(NameError::MissingArgument { callee, name, takes, span });
+                failed = true;
+            }
+        }
+        if failed { Err(super::Reported) } else { Ok(result) }
+    }
+
+    /// Reports an impossible value of an argument.
+    pub(super) fn impossible(
+        &mut self,
+        layer: &str,
+        args: &LayerArgs,
+        error: crate::op::ArgError,
+        span: Span,
+    ) -> super::Reported {
+        let place = error.param.and_then(|param| args.spans.iter().find(|(name, _)| *name == param));
+        let span = place.map_or(span, |&(_, span)| span);
+        self.report(ValueError::Attribute {
+            layer: layer.to_owned(),
+            param: error.param.unwrap_or(layer).to_owned(),
+            message: error.message,
+            help: error.help,
+            span,
+        })
+    }
+}
+
+fn takes_param(param: &crate::op::attr::Param) -> String {
+    match param.default {
+        "" | "-" => param.name.to_owned(),
+        default => format!("{} = {default}", param.name),
+    }
+}

@@ -1,0 +1,211 @@
+//! Tree to graph: names, defaults, repeats and wiring. Each node is inferred as it is appended, so that `x.c` of any
+//! value above is known and a mistake is reported where it is made.
+//!
+//! A mistake fails the value it stands for; whatever takes that value stays quiet. Inside a block the message carries
+//! the chain of calls. Fixtures stand in `tests/errors/`, graphs in `snapshots/ir/`.
+
+mod args;
+mod call;
+pub mod error;
+mod eval;
+mod header;
+mod labels;
+pub mod load;
+mod statement;
+pub mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use self::error::{FileError, WiringError};
+use self::labels::LabelScope;
+use self::load::{BlockId, Program};
+use self::value::{Tensor, Value};
+use crate::data::preprocess::Preprocess;
+use crate::diag::{Diagnostic, Sink, SourceMap, Span};
+use crate::ir::{CallSite, Net, NodeId, Origin};
+use crate::op::Op;
+use crate::shape::{Shapes, advice};
+use crate::syntax::ast::{Expr, Name};
+
+pub use load::{Loader, load};
+
+/// What the command line fixes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--set name=value`: parameters of the net, or symbols of its input's sizes.
+    pub set: Vec<(Name, Expr)>,
+    /// `--shape 3x320x320`: the sizes of the single input, instead of those declared. Claims and budgets speak of the
+    /// declared sizes and are not checked then.
+    pub shape: Option<Vec<u64>>,
+    /// How many values a net may expand to.
+    pub max_values: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { set: Vec::new(), shape: None, max_values: 1_000_000 }
+    }
+}
+
+/// A checked net with the shape of every value.
+#[derive(Clone, Debug)]
+pub struct Elaborated {
+    /// The graph.
+    pub net: Net,
+    /// Its shapes.
+    pub shapes: Shapes,
+}
+
+/// A mistake that is in the sink; whoever gets it stays quiet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reported;
+
+type Eval<T> = Result<T, Reported>;
+
+/// Makes the graph of a program's net, and advice on it. `None` when there is no net or it has mistakes, which are in
+/// the sink; a file of blocks only gives `None` and no mistake.
+pub fn elaborate(sources: &SourceMap, program: &Program, options: &Options, sink: &mut Sink) -> Option<Elaborated> {
+    let net = program.nets().next();
+    let Some(net) = net else {
+        if let Some(unit) = program.units.first()
+            && unit.tree.items.is_empty()
+            && !sink.has_errors()
+        {
+            sink.push(FileError::NoNet { span: Span { file: unit.file, start: 0, end: 0 } }.into());
+        }
+        return None;
+    };
+    if sink.has_errors() {
+        return None;
+    }
+    let mut elab = Elab::new(sources, program, options, sink);
+    elab.net_definition(net);
+    let Elab { net, shapes, .. } = elab;
+    if sink.has_errors() {
+        return None;
+    }
+    advice::advise(&net, &shapes, sink);
+    Some(Elaborated { net, shapes })
+}
+
+/// The state of one elaboration.
+struct Elab<'a> {
+    sources: &'a SourceMap,
+    program: &'a Program,
+    options: &'a Options,
+    sink: &'a mut Sink,
+    net: Net,
+    shapes: Shapes,
+    /// Where each labelled path was taken.
+    paths: HashMap<String, Span>,
+    /// The net and the block calls that are open, outermost first.
+    frames: Vec<Frame>,
+    /// The names of each unit's own `let`s.
+    unit_names: Vec<Option<Vec<(String, Value)>>>,
+    /// Labels that can be seen, innermost last.
+    scopes: Vec<LabelScope>,
+    /// The path of the enclosing scope, with its dot, and the number of the next child in a `sequential`.
+    prefix: String,
+    counter: Option<u64>,
+    /// The value above; `None` before the first.
+    above: Option<Tensor>,
+    allows: Arc<[String]>,
+    depth: usize,
+    steps: usize,
+    preprocess: Option<(Preprocess, Span)>,
+    /// Budgets of open blocks: index, depth of the block, its first node.
+    open_budgets: Vec<(usize, usize, usize)>,
+}
+
+/// The net, or a call of a block.
+struct Frame {
+    unit: usize,
+    block: Option<BlockId>,
+    names: Vec<(String, Value)>,
+    input: Option<Tensor>,
+    call: Option<Arc<CallSite>>,
+    first_node: usize,
+}
+
+impl<'a> Elab<'a> {
+    fn new(sources: &'a SourceMap, program: &'a Program, options: &'a Options, sink: &'a mut Sink) -> Self {
+        Elab {
+            sources,
+            program,
+            options,
+            sink,
+            net: Net::default(),
+            shapes: Shapes::default(),
+            paths: HashMap::new(),
+            frames: Vec::new(),
+            unit_names: program.units.iter().map(|_| None).collect(),
+            scopes: Vec::new(),
+            prefix: String::new(),
+            counter: None,
+            above: None,
+            allows: Arc::from([]),
+            depth: 0,
+            steps: 0,
+            preprocess: None,
+            open_budgets: Vec::new(),
+        }
+    }
+
+    fn frame(&self) -> &Frame {
+        self.frames.last().unwrap_or_else(|| unreachable!("statements stand in a net or a block"))
+    }
+
+    fn frame_mut(&mut self) -> &mut Frame {
+        self.frames.last_mut().unwrap_or_else(|| unreachable!("statements stand in a net or a block"))
+    }
+
+    /// Reports a mistake with the chain of block calls that led to it.
+    fn report(&mut self, mistake: impl Into<Diagnostic>) -> Reported {
+        let mut diagnostic = mistake.into();
+        let mut call = self.frames.last().and_then(|frame| frame.call.clone());
+        while let Some(site) = call {
+            diagnostic = diagnostic.also(site.span, site.words());
+            call = site.caller.clone();
+        }
+        self.sink.push(diagnostic);
+        Reported
+    }
+
+    /// Counts a step of expansion against the limit.
+    fn step(&mut self, span: Span) -> Eval<()> {
+        self.steps += 1;
+        if self.steps > self.options.max_values.saturating_mul(4) || self.net.len() > self.options.max_values {
+            return Err(self.report(WiringError::TooMany { limit: self.options.max_values, span }));
+        }
+        Ok(())
+    }
+
+    fn origin(&self, span: Span) -> Origin {
+        Origin { span, call: self.frame().call.clone(), merged: Vec::new(), allows: Arc::clone(&self.allows) }
+    }
+
+    /// Gives every node without a label the path of its scope, its kind and the first ordinal that is free.
+    fn name_unlabelled(&mut self) {
+        let mut next: HashMap<String, u64> = HashMap::new();
+        let unlabelled: Vec<NodeId> = self.net.nodes().filter(|&id| !self.net.node(id).labelled).collect();
+        for id in unlabelled {
+            let node = self.net.node(id);
+            if matches!(node.op, Op::Input(_)) {
+                continue;
+            }
+            let kind = node.op.describe().0;
+            let separator = if kind.ends_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+            let stem = format!("{}{kind}{separator}", node.path);
+            let ordinal = next.entry(stem.clone()).or_insert(0);
+            let path = loop {
+                *ordinal += 1;
+                let path = format!("{stem}{ordinal}");
+                if !self.paths.contains_key(&path) {
+                    break path;
+                }
+            };
+            self.net.set_path(id, path);
+        }
+    }
+}
