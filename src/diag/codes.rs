@@ -1,7 +1,7 @@
 //! The one table of codes. `netc explain CODE` prints a row; a test holds the table against `tests/errors/`. The
 //! explanation of a code is `explain/CODE.md`: what it means, an example of the mistake in a block fenced as `net wrong`,
 //! and the mended example in one fenced as `net`. An example with no `net` or `block` in it stands for the lines between
-//! `net example { input image: [16, 32, 32]` and `output logits }`.
+//! `net example { input image: [16, 32, 32]` and `output features }`; a file `blocks/residual.net` is there to import.
 
 use super::Severity;
 
@@ -164,13 +164,14 @@ mod tests {
         insta::assert_snapshot!(explain("W0501").unwrap(), @r"
         W0501: a convolution bias in front of batch norm
 
-        Batch norm subtracts the mean of each channel, so a bias that the convolution before it has added is taken away
-        again: the parameters cost memory and do nothing. Batch norm has a bias of its own.
+        Batch norm subtracts the mean of each channel, so a bias that the convolution before it has
+        added is taken away again: the parameters cost memory and do nothing. Batch norm has a bias
+        of its own.
 
-        Advised against:
+        Instead of:
             conv1: conv(32, 3, pad = 1)
             bn1: bn
-        Better:
+        write:
             conv1: conv(32, 3, pad = 1, bias = false)
             bn1: bn
 
