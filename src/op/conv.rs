@@ -1,7 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, as the whole field has it), with `depthwise` as a short form.
 
-use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
-use super::geom::{PADDING_WORDS, Padding, Windows, feature_map, inside, known};
+use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param};
+use super::geom::{DILATION, KERNEL, PAD, Padding, STRIDE, Windows, feature_map, inside, known};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Nchw, Shape, View, ViewMut};
@@ -20,10 +20,6 @@ pub struct Conv {
     pub bias: bool,
 }
 
-const KERNEL: Param = param("kernel", "", "kernel size: k or [k_h, k_w]");
-const STRIDE: Param = param("stride", "1", "step: s or [s_h, s_w]");
-const PAD: Param = words("pad", PADDING_WORDS, "0", "padding: p, [p_h, p_w] or [top, left, bottom, right], or a word");
-const DILATION: Param = param("dilation", "1", "distance of taps: d or [d_h, d_w]");
 const BIAS: Param = param("bias", "true", "whether a bias is added");
 
 static SIGNATURES: [Signature; 2] = [

@@ -1,6 +1,6 @@
 //! Window arithmetic shared by convolutions and pooling (Dumoulin & Visin 2016, arXiv:1603.07285).
 
-use super::attr::{ArgError, Call, Value};
+use super::attr::{ArgError, Call, Param, Value, param, words};
 use super::error::ShapeError;
 use super::{Reach, Window};
 use crate::dim::{Dim, DimError};
@@ -21,7 +21,17 @@ pub enum Padding {
 }
 
 /// The words that `pad` takes instead of numbers.
-pub const PADDING_WORDS: &[&str] = &["same", "same_upper", "same_lower"];
+const PADDING_WORDS: &[&str] = &["same", "same_upper", "same_lower"];
+
+/// The `kernel` parameter.
+pub const KERNEL: Param = param("kernel", "", "kernel size: k or [k_h, k_w]");
+/// The `stride` parameter.
+pub const STRIDE: Param = param("stride", "1", "step: s or [s_h, s_w]");
+/// The `pad` parameter.
+pub const PAD: Param =
+    words("pad", PADDING_WORDS, "0", "padding: p, [p_h, p_w] or [top, left, bottom, right], or a word");
+/// The `dilation` parameter.
+pub const DILATION: Param = param("dilation", "1", "distance of taps: d or [d_h, d_w]");
 
 impl Padding {
     /// The `pad` argument of a call.

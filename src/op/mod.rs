@@ -253,14 +253,28 @@ ops! {
     input::Input,
     /// Two-dimensional convolution.
     conv::Conv,
+    /// Transposed convolution.
+    conv_transpose::ConvTranspose,
+    /// Convolution with a connection table.
+    table_conv::TableConv,
     /// Fully connected layer.
     linear::Linear,
+    /// Squared distance to fixed codes.
+    rbf::Rbf,
     /// Batch normalisation.
     batch_norm::BatchNorm,
+    /// Layer normalisation over the channels of each position.
+    layer_norm::LayerNorm,
+    /// Local response normalisation.
+    lrn::Lrn,
+    /// Trainable scale and bias per channel.
+    channel_scale::ChannelScale,
     /// Maximum and average over windows, over everything or in parts.
     pool::Pool,
     /// Pointwise function.
     activation::Activation,
+    /// Softmax and its logarithm.
+    softmax::Softmax,
     /// Elementwise sum.
     add::Add,
     /// Elementwise difference.

@@ -8,7 +8,7 @@ mod span;
 mod tests;
 
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
-use super::geom::{PADDING_WORDS, Padding, Windows, feature_map};
+use super::geom::{DILATION, PAD, Padding, Windows, feature_map};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Nchw, Shape, View, ViewMut};
@@ -49,8 +49,6 @@ pub enum Extent {
 
 const KERNEL: Param = words("kernel", &["global"], "-", "window: k or [k_h, k_w], or `global` for all positions");
 const STRIDE: Param = param("stride", "kernel", "step: s or [s_h, s_w]");
-const PAD: Param = words("pad", PADDING_WORDS, "0", "padding: p, [p_h, p_w] or [top, left, bottom, right], or a word");
-const DILATION: Param = param("dilation", "1", "distance of taps: d or [d_h, d_w]");
 const CEIL: Param = param("ceil", "false", "whether a last partial window counts, as in Caffe");
 const COUNT_PAD: Param = param("count_pad", "true", "whether padded cells count as zeros");
 const TO: Param = param("to", "-", "size of the result instead of a window: n or [h, w]");

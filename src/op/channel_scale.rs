@@ -1,0 +1,118 @@
+//! Trainable scale and bias per channel: with `avgpool(2)` in front, the subsampling of LeNet-5 (LeCun et al. 1998).
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
+use crate::dim::DimError;
+use crate::tensor::{Shape, View, ViewMut};
+
+/// `out[c] = weight[c] · in[c] + bias[c]`, with `weight: [c]` and `bias: [c]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelScale {
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+static SIGNATURES: [Signature; 1] = [Signature {
+    layer: "scale",
+    params: &[param("bias", "true", "whether a bias per channel is added")],
+    operands: Operands::Above,
+    doc: "trainable scale and bias per channel",
+}];
+
+impl Operator for ChannelScale {
+    fn signatures() -> &'static [Signature] {
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        Ok(ChannelScale { bias: call.flag("bias", true)? })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("scale", vec![("bias", Value::Bool(self.bias))])
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        geom::channels(inputs, 0)?;
+        Ok(inputs.to_vec())
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, inputs: &[Shape]) -> Vec<ParamSpec> {
+        let c = vec![inputs[0].0[0].as_u64().unwrap_or(0)];
+        let mut params = vec![ParamSpec::plain("weight", c.clone(), Role::Scale)];
+        if self.bias {
+            params.push(ParamSpec::plain("bias", c, Role::Shift));
+        }
+        params
+    }
+
+    /// A multiplication for each element, and an addition where there is a bias.
+    fn cost(&self, _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        Cost::elementwise(&outputs[0], 1 + u64::from(self.bias))
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Point
+    }
+
+    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+        let c = inputs[0].dims[1];
+        let positions: usize = inputs[0].dims[2..].iter().product();
+        for (at, (output, &x)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
+            let channel = at / positions % c;
+            let bias = if self.bias { params[1].data[channel] } else { 0.0 };
+            *output = params[0].data[channel] * x + bias;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run};
+
+    fn scale(bias: bool) -> ChannelScale {
+        build("scale", &[("bias", Value::Bool(bias))], &[])
+    }
+
+    #[test]
+    fn keeps_maps_and_vectors() {
+        assert_eq!(infer_one(&scale(true), &[&[6, 14, 14]]), Ok(vec![6, 14, 14]));
+        assert_eq!(infer_one(&scale(true), &[&[6]]), Ok(vec![6]));
+        assert!(matches!(infer_one(&scale(true), &[&[6, 14]]), Err(ShapeError::Rank { .. })));
+    }
+
+    #[test]
+    fn describes_itself() {
+        for bias in [false, true] {
+            assert_round_trip(&scale(bias), &[]);
+        }
+        assert_eq!(build::<ChannelScale>("scale", &[], &[]), scale(true));
+    }
+
+    /// S2 of LeNet-5 has 12 trainable parameters.
+    #[test]
+    fn counts_lenets_s2() {
+        let shape = [Shape::known(&[6, 14, 14])];
+        let elements: u64 = scale(true).params(&shape).iter().map(|spec| spec.elements().unwrap()).sum();
+        assert_eq!(elements, 12);
+        assert_eq!(scale(true).cost(&shape, &shape).unwrap().flops, Dim::from(2u64 * 6 * 14 * 14));
+        assert_eq!(scale(false).cost(&shape, &shape).unwrap().flops, Dim::from(6u64 * 14 * 14));
+    }
+
+    #[test]
+    fn scales_each_channel() {
+        let x = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let params = [vec![2.0, -1.0], vec![0.5, 10.0]];
+        let output = run(&scale(true), &[(&[2, 2, 1, 2], x.clone())], &params);
+        assert_eq!(output[0], [2.5, 4.5, 7.0, 6.0, 10.5, 12.5, 3.0, 2.0]);
+        let output = run(&scale(false), &[(&[4, 2], x)], &params[..1]);
+        assert_eq!(output[0], [2.0, -2.0, 6.0, -4.0, 10.0, -6.0, 14.0, -8.0]);
+    }
+}

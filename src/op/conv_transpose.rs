@@ -1,0 +1,358 @@
+//! Transposed convolution, which enlarges a feature map by its stride (Zeiler et al. 2010; Dumoulin & Visin 2016,
+//! arXiv:1603.07285, section 4).
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::geom::{AXES, feature_map, known};
+use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, Window};
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Nchw, Shape, View, ViewMut};
+
+/// Each input cell adds its kernel to the output, from `y·s - p` on: `out[o, y·s - p + ky·d, x·s - p + kx·d] +=
+/// weight[i, o, ky, kx] · in[i, y, x]`, with `weight: [in_c, out_c / groups, k_h, k_w]` and `bias: [out_c]` (PyTorch's
+/// `ConvTranspose2d`). Padding takes cells of the output away.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvTranspose {
+    /// Output channels.
+    pub out_c: u64,
+    /// Kernel height and width.
+    pub kernel: [u64; 2],
+    /// Output cells from one input cell to the next.
+    pub stride: [u64; 2],
+    /// Output cells taken away at the top, left, bottom and right.
+    pub padding: [u64; 4],
+    /// Output cells added at the bottom and at the right; below the stride or the dilation.
+    pub output_pad: [u64; 2],
+    /// Distance of neighbouring taps.
+    pub dilation: [u64; 2],
+    /// Groups; output channel `o` reads only the input channels of its group.
+    pub groups: u64,
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+static SIGNATURES: [Signature; 1] = [Signature {
+    layer: "conv_transpose",
+    params: &[
+        param("channels", "", "output channels"),
+        param("kernel", "", "kernel size: k or [k_h, k_w]"),
+        param("stride", "1", "output cells from one input cell to the next: s or [s_h, s_w]"),
+        param("pad", "0", "output cells taken away: p, [p_h, p_w] or [top, left, bottom, right]"),
+        param("output_pad", "0", "output cells added at the bottom and at the right: p or [p_h, p_w]"),
+        param("dilation", "1", "distance of taps: d or [d_h, d_w]"),
+        param("groups", "1", "groups of channels that do not see each other"),
+        param("bias", "true", "whether a bias is added"),
+    ],
+    operands: Operands::Above,
+    doc: "transposed convolution",
+}];
+
+impl ConvTranspose {
+    fn extent(&self, axis: usize) -> u64 {
+        self.dilation[axis] * (self.kernel[axis] - 1) + 1
+    }
+
+    fn taps(&self) -> u64 {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    fn output_on(&self, axis: usize, size: &Dim) -> Result<Dim, ShapeError> {
+        let padding = self.padding[axis] + self.padding[axis + 2];
+        let last_start = size.sub(&Dim::ONE)?.mul(&Dim::from(self.stride[axis]))?;
+        let end = last_start.add(&Dim::from(self.extent(axis)))?.add(&Dim::from(self.output_pad[axis]))?;
+        let output = end.sub(&Dim::from(padding))?;
+        if output.at_least(&Dim::ONE) == Some(false) {
+            return Err(ShapeError::Misfit {
+                attr: Some("pad"),
+                message: format!("padding takes {padding} of the {end} cells along the {} away", AXES[axis]),
+                help: Some("pad less".to_owned()),
+            });
+        }
+        Ok(output)
+    }
+}
+
+impl Operator for ConvTranspose {
+    fn signatures() -> &'static [Signature] {
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        let op = ConvTranspose {
+            out_c: call.count("channels", None, 1)?,
+            kernel: call.pair("kernel", None, 1)?,
+            stride: call.pair("stride", Some([1, 1]), 1)?,
+            padding: call.sides("pad")?,
+            output_pad: call.pair("output_pad", Some([0, 0]), 0)?,
+            dilation: call.pair("dilation", Some([1, 1]), 1)?,
+            groups: call.count("groups", Some(1), 1)?,
+            bias: call.flag("bias", true)?,
+        };
+        match (0..2).find(|&axis| op.output_pad[axis] >= op.stride[axis].max(op.dilation[axis])) {
+            Some(axis) => {
+                let most = op.stride[axis].max(op.dilation[axis]) - 1;
+                let reason = format!("must be below the stride or the dilation: at most {most} for the {}", AXES[axis]);
+                Err(ArgError::new("output_pad", reason))
+            }
+            None => Ok(op),
+        }
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        let args = vec![
+            ("channels", Value::int(self.out_c)),
+            ("kernel", Value::ints(&self.kernel)),
+            ("stride", Value::ints(&self.stride)),
+            ("pad", Value::ints(&self.padding)),
+            ("output_pad", Value::ints(&self.output_pad)),
+            ("dilation", Value::ints(&self.dilation)),
+            ("groups", Value::int(self.groups)),
+            ("bias", Value::Bool(self.bias)),
+        ];
+        ("conv_transpose", args)
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        let (in_c, h, w) = feature_map(inputs, 0)?;
+        let in_c = known(in_c, "input channels")?;
+        for (what, value) in [("input channels", in_c), ("output channels", self.out_c)] {
+            if value % self.groups != 0 {
+                return Err(ShapeError::Indivisible { attr: "groups", what, value: value.into(), by: self.groups });
+            }
+        }
+        Ok(vec![Shape(vec![self.out_c.into(), self.output_on(0, h)?, self.output_on(1, w)?])])
+    }
+
+    fn arithmetic(&self, inputs: &[Shape], outputs: &[Shape]) -> Vec<String> {
+        let (Some((_, h, w)), Some((_, out_h, out_w))) = (inputs[0].chw(), outputs[0].chw()) else {
+            return Vec::new();
+        };
+        let on = |axis: usize, size: &Dim, output: &Dim| {
+            let term = |sign: &str, value: u64| if value == 0 { String::new() } else { format!(" {sign} {value}") };
+            let padding = term("-", self.padding[axis] + self.padding[axis + 2]);
+            let output_pad = term("+", self.output_pad[axis]);
+            let (name, stride, extent) = (AXES[axis], self.stride[axis], self.extent(axis));
+            format!("{name}: ({size} - 1)*{stride} + {extent}{padding}{output_pad} = {output}")
+        };
+        vec![on(0, h, out_h), on(1, w, out_w)]
+    }
+
+    /// One output sums over one input in `s_h · s_w`, so the stride divides `fan_in`.
+    fn params(&self, inputs: &[Shape]) -> Vec<ParamSpec> {
+        let in_c = inputs[0].0[0].as_u64().unwrap_or(0);
+        let [from, to] = [in_c, self.out_c].map(|c| c / self.groups);
+        let fan_in = (from.saturating_mul(self.taps()) / (self.stride[0] * self.stride[1])).max(1);
+        let fan_out = to.saturating_mul(self.taps());
+        let shape = vec![in_c, to, self.kernel[0], self.kernel[1]];
+        let mut params = vec![ParamSpec { leaf: "weight", shape, role: Role::Weight, fan_in, fan_out }];
+        if self.bias {
+            params.push(ParamSpec { leaf: "bias", shape: vec![self.out_c], role: Role::Bias, fan_in, fan_out });
+        }
+        params
+    }
+
+    /// `in_h · in_w · in_c · k_h · k_w · out_c / groups` MACs, those that padding takes away included; a bias adds one
+    /// operation to each output.
+    fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let per_input = Dim::from(self.out_c / self.groups).mul(&Dim::from(self.taps()))?;
+        let biased = if self.bias { outputs[0].elements()? } else { Dim::ZERO };
+        Cost::multiply(inputs[0].elements()?.mul(&per_input)?, &biased)
+    }
+
+    /// Output `y` sees the inputs `i` with `y + p - (extent - 1) <= i·s <= y + p`.
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Window([0, 1].map(|axis| {
+            let (stride, last_tap) = (self.stride[axis], self.extent(axis) - 1);
+            let ahead = i128::from(last_tap) - i128::from(self.padding[axis]);
+            let before = ahead.div_euclid(i128::from(stride));
+            Window {
+                extent: (last_tap / stride).saturating_add(1),
+                stride: (1, stride),
+                before: i64::try_from(before).unwrap_or(i64::MAX),
+            }
+        }))
+    }
+
+    /// Sums in `f64`, output by output.
+    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+        let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
+        let [k_h, k_w] = self.kernel.map(|k| k as usize);
+        let groups = self.groups as usize;
+        let (group_in, group_out) = (from.c / groups, to.c / groups);
+        let (data, weight) = (inputs[0].data, params[0].data);
+        for n in 0..to.n {
+            for o in 0..to.c {
+                let first = o / group_out * group_in;
+                for y in 0..to.h {
+                    for x in 0..to.w {
+                        let mut sum = if self.bias { f64::from(params[1].data[o]) } else { 0.0 };
+                        for i in first..first + group_in {
+                            for ky in 0..k_h {
+                                let Some(row) = self.source(0, y, ky, from.h) else { continue };
+                                for kx in 0..k_w {
+                                    let Some(col) = self.source(1, x, kx, from.w) else { continue };
+                                    let tap = weight[((i * group_out + o % group_out) * k_h + ky) * k_w + kx];
+                                    sum += f64::from(tap) * f64::from(data[from.at(n, i, row, col)]);
+                                }
+                            }
+                        }
+                        outputs[0].data[to.at(n, o, y, x)] = sum as f32;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl ConvTranspose {
+    /// The input position whose tap `k` falls on an output position, if there is one.
+    fn source(&self, axis: usize, output: usize, k: usize, size: usize) -> Option<usize> {
+        let stride = self.stride[axis] as usize;
+        let start = (output + self.padding[axis] as usize).checked_sub(k * self.dilation[axis] as usize)?;
+        (start % stride == 0).then_some(start / stride).filter(|&position| position < size)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::op::testing::{assert_close, assert_round_trip, build, infer_one, run, seeded, seeded_params, try_build};
+
+    fn transpose(args: &[(&'static str, Value)]) -> ConvTranspose {
+        build("conv_transpose", args, &[])
+    }
+
+    fn int(value: u64) -> Value {
+        Value::int(value)
+    }
+
+    #[test]
+    fn shapes() {
+        let double = transpose(&[("channels", int(64)), ("kernel", int(2)), ("stride", int(2))]);
+        assert_eq!(infer_one(&double, &[&[128, 28, 14]]), Ok(vec![64, 56, 28]));
+        let args = [("channels", int(64)), ("kernel", int(3)), ("stride", int(2)), ("pad", int(1))];
+        assert_eq!(infer_one(&transpose(&args), &[&[3, 28, 14]]), Ok(vec![64, 55, 27]));
+        let args = [args.as_slice(), &[("output_pad", int(1))]].concat();
+        assert_eq!(infer_one(&transpose(&args), &[&[3, 28, 14]]), Ok(vec![64, 56, 28]));
+        let symbolic = Shape(vec![3u64.into(), Dim::symbol("H", 1), 5u64.into()]);
+        assert_eq!(double.infer(&[symbolic]).unwrap()[0].claim(), "[64, 2*H, 10]");
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let args = [("channels", int(6)), ("kernel", int(1)), ("pad", int(2)), ("groups", int(2))];
+        let error = infer_one(&transpose(&args), &[&[4, 4, 5]]);
+        assert!(matches!(error, Err(ShapeError::Misfit { attr: Some("pad"), .. })), "{error:?}");
+        assert_eq!(infer_one(&transpose(&args), &[&[4, 5, 5]]), Ok(vec![6, 1, 1]));
+        assert!(matches!(infer_one(&transpose(&args), &[&[3, 5, 5]]), Err(ShapeError::Indivisible { .. })));
+        assert_eq!(infer_one(&transpose(&args), &[&[3]]), Err(ShapeError::needs_feature_map(0)));
+        let args = [("channels", int(6)), ("kernel", int(1)), ("stride", int(2)), ("output_pad", int(2))];
+        assert_eq!(try_build::<ConvTranspose>("conv_transpose", &args, &[]).unwrap_err().param, Some("output_pad"));
+    }
+
+    #[test]
+    fn describes_itself() {
+        let args = [
+            ("channels", int(6)),
+            ("kernel", Value::ints(&[3, 2])),
+            ("stride", Value::ints(&[2, 3])),
+            ("pad", Value::ints(&[1, 0, 2, 1])),
+            ("output_pad", Value::ints(&[1, 2])),
+            ("dilation", Value::ints(&[2, 1])),
+            ("groups", int(2)),
+            ("bias", Value::Bool(false)),
+        ];
+        for given in [&args[..2], &args] {
+            assert_round_trip(&transpose(given), &[]);
+        }
+    }
+
+    #[test]
+    fn counts_by_the_input() {
+        let op = transpose(&[("channels", int(6)), ("kernel", int(3)), ("stride", int(2)), ("groups", int(2))]);
+        let input = [Shape::known(&[4, 5, 7])];
+        let output = op.infer(&input).unwrap();
+        let cost = op.cost(&input, &output).unwrap();
+        assert_eq!(cost.macs, Dim::from(4u64 * 5 * 7 * 3 * 9));
+        assert_eq!(cost.flops, Dim::from(2u64 * 4 * 5 * 7 * 3 * 9 + 6 * 11 * 15));
+        assert_eq!(cost.fvcore, cost.macs);
+        let params = op.params(&input);
+        assert_eq!(params[0].shape, [4, 3, 3, 3]);
+        assert_eq!((params[0].fan_in, params[0].fan_out), (2 * 9 / 4, 3 * 9));
+        assert_eq!(params[1].shape, [6]);
+    }
+
+    #[test]
+    fn a_cell_spreads_its_kernel() {
+        let op = transpose(&[("channels", int(1)), ("kernel", Value::ints(&[1, 3])), ("stride", int(2))]);
+        let output = run(&op, &[(&[1, 1, 1, 2], vec![1.0, 10.0])], &[vec![1.0, 2.0, 3.0], vec![0.5]]);
+        assert_eq!(output[0], [1.5, 2.5, 13.5, 20.5, 30.5]);
+    }
+
+    proptest! {
+        /// Against the formula as it is written: every input cell adds its kernel to an unpadded output.
+        #[test]
+        fn scatters(
+            sizes in prop::array::uniform2(1usize..5),
+            kernel in prop::array::uniform2(1u64..4),
+            stride in prop::array::uniform2(1u64..4),
+            dilation in prop::array::uniform2(1u64..3),
+            padding in prop::array::uniform4(0u64..3),
+            extra in prop::array::uniform2(0u64..3),
+            groups in 1u64..3,
+            bias: bool,
+            seed: u64,
+        ) {
+            let output_pad = [0, 1].map(|axis| extra[axis].min(stride[axis].max(dilation[axis]) - 1));
+            let (in_c, out_c) = (2 * groups, 3 * groups);
+            let op = ConvTranspose { out_c, kernel, stride, padding, output_pad, dilation, groups, bias };
+            let Ok(shape) = infer_one(&op, &[&[in_c, sizes[0] as u64, sizes[1] as u64]]) else { return Ok(()) };
+            let dims = [2, in_c as usize, sizes[0], sizes[1]];
+            let x = seeded(dims.iter().product(), seed);
+            let params = seeded_params(&op, &[&dims], seed ^ 1);
+            let actual = run(&op, &[(&dims, x.clone())], &params);
+
+            let to = Nchw { n: 2, c: out_c as usize, h: shape[1] as usize, w: shape[2] as usize };
+            let mut expected = vec![0.0f64; actual[0].len()];
+            for (at, value) in expected.iter_mut().enumerate() {
+                *value = if bias { f64::from(params[1][at / (to.h * to.w) % to.c]) } else { 0.0 };
+            }
+            for (at, &value) in x.iter().enumerate() {
+                let [w, h, c] = [at % dims[3], at / dims[3] % dims[2], at / (dims[2] * dims[3]) % dims[1]];
+                let n = at / (dims[1] * dims[2] * dims[3]);
+                for (tap, &weight) in params[0].chunks(3 * op.taps() as usize).nth(c).unwrap().iter().enumerate() {
+                    let [k_h, k_w] = kernel.map(|k| k as usize);
+                    let [kx, ky, o] = [tap % k_w, tap / k_w % k_h, c / 2 * 3 + tap / (k_h * k_w)];
+                    let y = (h * stride[0] as usize + ky * dilation[0] as usize).checked_sub(padding[0] as usize);
+                    let x = (w * stride[1] as usize + kx * dilation[1] as usize).checked_sub(padding[1] as usize);
+                    if let (Some(y), Some(x)) = (y.filter(|&y| y < to.h), x.filter(|&x| x < to.w)) {
+                        expected[to.at(n, o, y, x)] += f64::from(weight) * f64::from(value);
+                    }
+                }
+            }
+            assert_close(&actual[0], &expected, 1e-6);
+        }
+
+        /// Every input that an output position sees lies in its window.
+        #[test]
+        fn reach_holds_what_an_output_sees(
+            kernel in 1u64..6, stride in 1u64..5, dilation in 1u64..4, pad in 0u64..6,
+        ) {
+            let args = [("channels", int(1)), ("kernel", int(kernel)), ("stride", int(stride)), ("pad", int(pad))];
+            let op = transpose(&[args.as_slice(), &[("dilation", int(dilation))]].concat());
+            let Reach::Window([window, _]) = op.reach(&[]) else { unreachable!() };
+            // Positions that are multiples of the stride, where the window starts on an input.
+            for output in (0..40u64).step_by(stride as usize) {
+                let first = (output / stride) as i64 - window.before;
+                for k in 0..kernel as usize {
+                    if let Some(seen) = op.source(0, output as usize, k, 1000) {
+                        let seen = seen as i64;
+                        prop_assert!(first <= seen && seen < first + window.extent as i64);
+                    }
+                }
+            }
+        }
+    }
+}

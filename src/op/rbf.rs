@@ -1,0 +1,208 @@
+//! Distance to fixed codes: the output layer of LeNet-5 (LeCun et al. 1998, section II.B), Euclidean radial basis
+//! functions around 7x12 bitmaps of the characters.
+
+use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::geom::vector;
+use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use crate::dim::{Dim, DimError};
+use crate::tensor::{Shape, View, ViewMut};
+
+/// `out[i] = Σ (in[j] - codes[i][j])²`; takes a vector as long as a code. The codes are part of the net, not weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rbf {
+    /// The codes: at least one, all of one length above zero.
+    pub codes: Vec<Vec<f64>>,
+}
+
+static SIGNATURES: [Signature; 1] = [Signature {
+    layer: "rbf",
+    params: &[param("codes", "", "lists of numbers, or bitmaps: strings with `#` for +1 and `.` or a space for -1")],
+    operands: Operands::Above,
+    doc: "squared Euclidean distance to each of some fixed codes",
+}];
+
+impl Operator for Rbf {
+    fn signatures() -> &'static [Signature] {
+        &SIGNATURES
+    }
+
+    fn build(call: &Call) -> Result<Self, ArgError> {
+        let listed = match call.get("codes") {
+            Some(Value::List(listed)) if !listed.is_empty() => listed,
+            Some(Value::List(_)) => return Err(ArgError::new("codes", "is empty")),
+            Some(other) => return Err(ArgError::new("codes", format!("takes a list of codes, not {}", other.kind()))),
+            None => return Err(ArgError::new("codes", "is missing")),
+        };
+        let codes = listed.iter().enumerate().map(|(i, code)| code_of(i, code)).collect::<Result<Vec<_>, _>>()?;
+        let length = codes[0].len();
+        if let Some((i, code)) = codes.iter().enumerate().find(|(_, code)| code.len() != length) {
+            let message = format!("has {} elements in code {i}, but {length} in code 0", code.len());
+            return Err(ArgError::new("codes", message));
+        }
+        if length == 0 {
+            return Err(ArgError::new("codes", "has codes without elements"));
+        }
+        Ok(Rbf { codes })
+    }
+
+    fn describe(&self) -> (&'static str, Vec<(&'static str, Value)>) {
+        ("rbf", vec![("codes", Value::List(self.codes.iter().map(|code| code_value(code)).collect()))])
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
+        let (features, length) = (vector(inputs, 0)?, self.codes[0].len());
+        match features.equals(&Dim::from(length)) {
+            Some(true) => Ok(vec![Shape(vec![self.codes.len().into()])]),
+            _ => Err(ShapeError::Misfit {
+                attr: Some("codes"),
+                message: format!("the codes have {length} elements, the vector has {features}"),
+                help: Some(format!("a `linear({length})` in front gives a vector as long as the codes")),
+            }),
+        }
+    }
+
+    fn arithmetic(&self, _inputs: &[Shape], _outputs: &[Shape]) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn params(&self, _inputs: &[Shape]) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// A subtraction, a multiplication and an addition for each element of each code.
+    fn cost(&self, inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let pairs = inputs[0].elements()?.mul(&outputs[0].elements()?)?;
+        Ok(Cost { macs: Dim::ZERO, flops: pairs.mul(&Dim::from(3u64))?, fvcore: Dim::ZERO })
+    }
+
+    fn reach(&self, _inputs: &[Shape]) -> Reach {
+        Reach::Everything
+    }
+
+    /// Sums in `f64`.
+    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+        let features = inputs[0].dims[1];
+        for (vector, distances) in
+            inputs[0].data.chunks_exact(features).zip(outputs[0].data.chunks_exact_mut(self.codes.len()))
+        {
+            for (distance, code) in distances.iter_mut().zip(&self.codes) {
+                let squares = vector.iter().zip(code).map(|(&x, &bit)| (f64::from(x) - bit).powi(2));
+                *distance = squares.sum::<f64>() as f32;
+            }
+        }
+    }
+}
+
+fn code_of(i: usize, code: &Value) -> Result<Vec<f64>, ArgError> {
+    let wrong = |message: String| ArgError::new("codes", message);
+    match code {
+        Value::Str(bitmap) => bitmap
+            .chars()
+            .map(|pixel| match pixel {
+                '#' => Ok(1.0),
+                '.' | ' ' => Ok(-1.0),
+                other => Err(wrong(format!("has `{other}` in code {i}: a bitmap is of `#`, `.` and spaces"))),
+            })
+            .collect(),
+        Value::List(numbers) => numbers
+            .iter()
+            .map(|number| match number {
+                Value::Float(number) if number.is_finite() => Ok(*number),
+                Value::Int(number) => number.as_known().map(|known| known as f64).ok_or_else(|| {
+                    wrong(format!("needs known numbers, but code {i} has `{number}`"))
+                }),
+                Value::Float(_)
+                | Value::Bool(_)
+                | Value::Str(_)
+                | Value::Word(_)
+                | Value::List(_)
+                | Value::Range(..)
+                | Value::Shape(_) => Err(wrong(format!("has {number} in code {i}, not a finite number"))),
+            })
+            .collect(),
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Word(_) | Value::Range(..) | Value::Shape(_) => {
+            Err(wrong(format!("has {} as code {i}, not a bitmap or a list of numbers", code.kind())))
+        }
+    }
+}
+
+/// A bitmap where the code is one.
+fn code_value(code: &[f64]) -> Value {
+    if code.iter().all(|&bit| bit.abs() == 1.0) {
+        Value::Str(code.iter().map(|&bit| if bit > 0.0 { '#' } else { '.' }).collect())
+    } else {
+        Value::List(code.iter().map(|&number| Value::Float(number)).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_close, assert_round_trip, build, infer_one, run, try_build};
+
+    fn rbf(codes: &[Value]) -> Rbf {
+        build("rbf", &[("codes", Value::List(codes.to_vec()))], &[])
+    }
+
+    fn bitmap(text: &str) -> Value {
+        Value::Str(text.to_owned())
+    }
+
+    fn numbers(numbers: &[f64]) -> Value {
+        Value::List(numbers.iter().map(|&number| Value::Float(number)).collect())
+    }
+
+    #[test]
+    fn takes_a_vector_as_long_as_the_codes() {
+        let op = rbf(&[bitmap("#.#"), bitmap("..."), bitmap("## ")]);
+        assert_eq!(infer_one(&op, &[&[3]]), Ok(vec![3]));
+        assert!(matches!(infer_one(&op, &[&[4]]), Err(ShapeError::Misfit { attr: Some("codes"), .. })));
+        assert!(matches!(infer_one(&op, &[&[3, 1, 1]]), Err(ShapeError::Rank { insert: Some("flatten"), .. })));
+    }
+
+    #[test]
+    fn bitmaps_and_numbers_describe_themselves() {
+        let op = rbf(&[bitmap("#. "), numbers(&[1.0, -1.0, -1.0]), numbers(&[0.5, 0.0, -2.0])]);
+        assert_eq!(op.codes[0], op.codes[1]);
+        assert_round_trip(&op, &[]);
+        let (_, args) = op.describe();
+        assert_eq!(args[0].1.to_string(), "[\"#..\", \"#..\", [0.5, 0.0, -2.0]]");
+        assert_eq!(rbf(&[Value::ints(&[1, 0])]).codes, [[1.0, 0.0]]);
+    }
+
+    #[test]
+    fn refuses_bad_codes() {
+        for (wrong, message) in [
+            (Value::List(vec![]), "is empty"),
+            (bitmap("#."), "takes a list of codes"),
+            (Value::List(vec![bitmap("#."), bitmap("#")]), "has 1 elements in code 1, but 2 in code 0"),
+            (Value::List(vec![bitmap("")]), "without elements"),
+            (Value::List(vec![bitmap("#x")]), "`x` in code 0"),
+            (Value::List(vec![numbers(&[f64::NAN])]), "not a finite number"),
+            (Value::List(vec![Value::int(1)]), "an integer as code 0"),
+            (Value::List(vec![Value::List(vec![Value::Int(Dim::symbol("H", 1))])]), "needs known numbers"),
+        ] {
+            let error = try_build::<Rbf>("rbf", &[("codes", wrong)], &[]).unwrap_err();
+            assert!(error.message.contains(message), "{}", error.message);
+        }
+        assert_eq!(try_build::<Rbf>("rbf", &[], &[]).unwrap_err().message, "is missing");
+    }
+
+    /// The RBF layer of LeNet-5 has 10 codes of 84 pixels: 840 connections.
+    #[test]
+    fn counts_lenets_output() {
+        let op = rbf(&vec![bitmap(&"#".repeat(84)); 10]);
+        let (input, output) = ([Shape::known(&[84])], [Shape::known(&[10])]);
+        let cost = op.cost(&input, &output).unwrap();
+        assert_eq!((cost.macs, cost.flops), (Dim::ZERO, Dim::from(3u64 * 840)));
+        assert!(op.params(&input).is_empty());
+    }
+
+    #[test]
+    fn squares_the_distance() {
+        let op = rbf(&[bitmap("#."), numbers(&[0.5, 2.0])]);
+        let output = run(&op, &[(&[2, 2], vec![1.0, -1.0, 0.0, 3.0])], &[]);
+        assert_close(&output[0], &[0.0, 0.25 + 9.0, 1.0 + 16.0, 0.25 + 1.0], 1e-7);
+    }
+}
