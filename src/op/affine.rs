@@ -75,16 +75,76 @@ impl Operator for Affine {
         Reach::Point
     }
 
+    /// Computes in `f64`.
     fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
         let channels = inputs[0].dims[1];
         let area: usize = inputs[0].dims[2..].iter().product();
         for (at, (output, &x)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
             let channel = at / area % channels;
-            *output = x * of_channel(&self.scale, channel) + of_channel(&self.shift, channel);
+            *output = (f64::from(x) * of_channel(&self.scale, channel) + of_channel(&self.shift, channel)) as f32;
         }
     }
 }
 
-fn of_channel(constants: &[f64], channel: usize) -> f32 {
-    constants[if constants.len() == 1 { 0 } else { channel }] as f32
+fn of_channel(constants: &[f64], channel: usize) -> f64 {
+    constants[if constants.len() == 1 { 0 } else { channel }]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run, try_build};
+
+    fn affine(scale: &[f64], shift: &[f64]) -> Affine {
+        Affine { scale: scale.to_vec(), shift: shift.to_vec() }
+    }
+
+    #[test]
+    fn lists_have_one_number_for_each_channel() {
+        assert_eq!(infer_one(&affine(&[2.0], &[0.0, 1.0, 2.0]), &[&[3, 5, 1]]), Ok(vec![3, 5, 1]));
+        assert_eq!(infer_one(&affine(&[1.0, 2.0], &[0.0]), &[&[2]]), Ok(vec![2]));
+        let scales = infer_one(&affine(&[1.0, 2.0], &[0.0]), &[&[3, 5, 1]]);
+        assert!(matches!(scales, Err(ShapeError::Misfit { attr: Some("scale"), .. })));
+        let shifts = infer_one(&affine(&[1.0], &[0.0; 4]), &[&[3, 5, 1]]);
+        assert!(matches!(shifts, Err(ShapeError::Misfit { attr: Some("shift"), .. })));
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&affine(&[2.0], &[-1.0]), &[]);
+        assert_round_trip(&affine(&[2.0, 0.5], &[0.25, 1e-7]), &[]);
+        assert_eq!(build::<Affine>("affine", &[], &[]), affine(&[1.0], &[0.0]));
+    }
+
+    #[test]
+    fn refuses_what_is_no_number() {
+        let huge = Value::Float(1e39);
+        for value in [Value::List(vec![]), Value::word("mean"), Value::Float(f64::NAN), huge, Value::List(vec![Value::Bool(true)])] {
+            assert_eq!(try_build::<Affine>("affine", &[("shift", value)], &[]).unwrap_err().param, Some("shift"));
+        }
+    }
+
+    #[test]
+    fn only_what_changes_a_value_costs() {
+        let shape = [Shape::known(&[2, 3, 5])];
+        for (op, flops) in [
+            (affine(&[1.0], &[0.0]), 0u64),
+            (affine(&[2.0], &[0.0]), 30),
+            (affine(&[1.0], &[0.0, 3.0]), 30),
+            (affine(&[1.0, 2.0], &[1.0]), 60),
+        ] {
+            assert_eq!(op.cost(&shape, &shape).unwrap().flops, Dim::from(flops), "{op:?}");
+        }
+    }
+
+    #[test]
+    fn scales_and_shifts_each_channel() {
+        let data: Vec<f32> = (0..8).map(|x| x as f32).collect();
+        let output = run(&affine(&[2.0, -1.0], &[0.5]), &[(&[2, 2, 1, 2], data.clone())], &[]);
+        assert_eq!(output, [[0.5, 2.5, -1.5, -2.5, 8.5, 10.5, -5.5, -6.5]]);
+        let output = run(&affine(&[0.5], &[0.0, 1.0, 2.0, 3.0]), &[(&[2, 4], data)], &[]);
+        assert_eq!(output, [[0.0, 1.5, 3.0, 4.5, 2.0, 3.5, 5.0, 6.5]]);
+    }
 }

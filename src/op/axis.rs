@@ -77,17 +77,22 @@ pub fn undecided(attr: &'static str, message: String) -> ShapeError {
 /// When the argument is missing or anything else.
 pub fn plane(call: &Call, name: &'static str) -> Result<[Dim; 2], ArgError> {
     let sizes = call.sizes(name)?;
-    match (call.get(name), sizes.as_slice()) {
-        (Some(Value::Shape(_)), [_, h, w]) | (Some(Value::List(_)), [h, w]) => Ok([h.clone(), w.clone()]),
-        (Some(Value::Int(_)), [both]) => Ok([both.clone(), both.clone()]),
+    let [h, w] = match (call.get(name), sizes.as_slice()) {
+        (Some(Value::Shape(_)), [_, h, w]) | (Some(Value::List(_)), [h, w]) => [h, w],
+        (Some(Value::Int(_)), [both]) => [both, both],
         (Some(Value::Shape(shape)), _) => {
-            Err(ArgError::new(name, format!("needs a value with height and width, not one of {}", shape.claim())))
+            let message = format!("needs a value with height and width, not one of {}", shape.claim());
+            return Err(ArgError::new(name, message));
         }
-        (_, sizes) => Err(ArgError::new(
-            name,
-            format!("takes one number, [height, width] or a value, not {} numbers", sizes.len()),
-        )),
+        (_, sizes) => {
+            let message = format!("takes one number, [height, width] or a value, not {} numbers", sizes.len());
+            return Err(ArgError::new(name, message));
+        }
+    };
+    for size in [h, w].into_iter().filter(|size| !size.is_symbolic()) {
+        as_count(name, &Value::Int(size.clone()), 1)?;
     }
+    Ok([h.clone(), w.clone()])
 }
 
 /// Height and width as an argument.

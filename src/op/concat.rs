@@ -80,3 +80,65 @@ impl Operator for Concat {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run};
+
+    #[test]
+    fn sizes_add_up_on_the_axis() {
+        let inputs: [&[u64]; 3] = [&[3, 5, 1], &[1, 5, 1], &[60, 5, 1]];
+        assert_eq!(infer_one(&Concat { axis: 0 }, &inputs), Ok(vec![64, 5, 1]));
+        assert_eq!(infer_one(&Concat { axis: 2 }, &[&[3, 5, 1], &[3, 5, 7]]), Ok(vec![3, 5, 8]));
+        assert_eq!(infer_one(&Concat { axis: 0 }, &[&[3], &[4]]), Ok(vec![7]));
+        let shapes = inputs.map(Shape::known);
+        let op = Concat { axis: 0 };
+        let outputs = op.infer(&shapes).unwrap();
+        assert_eq!(op.arithmetic(&shapes, &outputs), ["channels: 3 + 1 + 60 = 64"]);
+    }
+
+    #[test]
+    fn all_other_axes_are_equal() {
+        let differ = |right, axes| Err(ShapeError::Differ { left: 0, right, axes });
+        let op = Concat { axis: 0 };
+        assert_eq!(infer_one(&op, &[&[3, 5, 1], &[3, 5, 1], &[3, 4, 2]]), differ(2, vec![1, 2]));
+        assert_eq!(infer_one(&op, &[&[3, 5, 1], &[15]]), differ(1, vec![]));
+        assert_eq!(infer_one(&Concat { axis: 1 }, &[&[3, 5, 1], &[4, 5, 1]]), differ(1, vec![0]));
+        assert_eq!(infer_one(&Concat { axis: 1 }, &[&[3], &[4]]), Err(ShapeError::needs_feature_map(0)));
+    }
+
+    #[test]
+    fn the_axis_may_have_unknown_sizes() {
+        let h = Dim::symbol("H", 1);
+        let shape = |h: Dim| Shape(vec![3u64.into(), h, 4u64.into()]);
+        let inputs = [shape(h.clone()), shape(h.clone()), shape(Dim::ONE)];
+        let total = h.add(&h).unwrap().add(&Dim::ONE).unwrap();
+        assert_eq!(Concat { axis: 1 }.infer(&inputs), Ok(vec![shape(total)]));
+        assert_eq!(
+            Concat { axis: 0 }.infer(&[shape(h.clone()), shape(h.add(&Dim::ONE).unwrap())]),
+            Err(ShapeError::Differ { left: 0, right: 1, axes: vec![1] })
+        );
+    }
+
+    #[test]
+    fn describes_itself() {
+        for axis in 0..3 {
+            assert_round_trip(&Concat { axis }, &[]);
+        }
+        assert_eq!(build::<Concat>("concat", &[], &[]), Concat { axis: 0 });
+    }
+
+    #[test]
+    fn operands_lie_behind_one_another_in_each_sample() {
+        let (a, b) = (vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0]);
+        let vectors = run(&Concat { axis: 0 }, &[(&[2, 2], a.clone()), (&[2, 4], b.clone())], &[]);
+        assert_eq!(vectors, [[1.0, 2.0, 5.0, 6.0, 7.0, 8.0, 3.0, 4.0, 9.0, 10.0, 11.0, 12.0]]);
+        let rows = run(&Concat { axis: 1 }, &[(&[1, 2, 1, 2], a.clone()), (&[1, 2, 2, 2], b.clone())], &[]);
+        assert_eq!(rows, [[1.0, 2.0, 5.0, 6.0, 7.0, 8.0, 3.0, 4.0, 9.0, 10.0, 11.0, 12.0]]);
+        let cols = run(&Concat { axis: 2 }, &[(&[1, 2, 2, 1], a), (&[1, 2, 2, 2], b)], &[]);
+        assert_eq!(cols, [[1.0, 5.0, 6.0, 2.0, 7.0, 8.0, 3.0, 9.0, 10.0, 4.0, 11.0, 12.0]]);
+    }
+}

@@ -122,3 +122,94 @@ impl Operator for Crop {
 fn center(from: &Dim, to: &Dim) -> Option<u64> {
     from.sub(to).and_then(|cut| cut.floor_div(2)).ok()?.as_u64()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::op::pad::{Fill, Pad};
+    use crate::op::testing::{assert_round_trip, build, infer_one, run, seeded, try_build};
+
+    fn crop(size: [u64; 2], at: At) -> Crop {
+        Crop { size: size.map(Dim::from), at }
+    }
+
+    #[test]
+    fn takes_a_rectangle_inside_the_map() {
+        assert_eq!(infer_one(&crop([5, 1], At::Center), &[&[3, 5, 8]]), Ok(vec![3, 5, 1]));
+        assert_eq!(infer_one(&crop([2, 3], At::Offset([3, 5])), &[&[3, 5, 8]]), Ok(vec![3, 2, 3]));
+        let outside = |attr, asked: &str, axis, size: u64| {
+            Err(ShapeError::OutOfRange { attr, asked: asked.to_owned(), axis, size: size.into() })
+        };
+        assert_eq!(infer_one(&crop([6, 8], At::Center), &[&[3, 5, 8]]), outside("to", "6", "height", 5));
+        let offset = infer_one(&crop([5, 8], At::Offset([0, 1])), &[&[3, 5, 8]]);
+        assert_eq!(offset, outside("at", "1..9", "width", 8));
+        let (inputs, outputs) = ([Shape::known(&[3, 5, 8])], [Shape::known(&[3, 5, 2])]);
+        assert_eq!(crop([5, 2], At::Center).arithmetic(&inputs, &outputs), ["width: 8 cropped to 2"]);
+    }
+
+    #[test]
+    fn unknown_sizes_must_provably_fit() {
+        let (h, w) = (Dim::symbol("H", 4), Dim::symbol("W", 1));
+        let map = [Shape(vec![3u64.into(), h.clone(), w.clone()])];
+        let less = h.sub(&Dim::from(3u64)).unwrap();
+        let fits = Crop { size: [less.clone(), w.clone()], at: At::Center };
+        assert_eq!(fits.infer(&map), Ok(vec![Shape(vec![3u64.into(), less, w.clone()])]));
+        assert_round_trip(&fits, &[]);
+        let doubtful = Crop { size: [w.clone(), w], at: At::Center };
+        assert!(matches!(doubtful.infer(&map), Err(ShapeError::Misfit { attr: Some("to"), .. })));
+    }
+
+    #[test]
+    fn takes_the_sizes_of_a_value() {
+        let to = Value::Shape(Shape::known(&[64, 5, 8]));
+        assert_eq!(build::<Crop>("crop", &[("to", to)], &[]), crop([5, 8], At::Center));
+        let args = [("to", Value::int(4)), ("at", Value::word("top_left"))];
+        assert_eq!(build::<Crop>("crop", &args, &[]), crop([4, 4], At::Offset([0, 0])));
+        for to in [Value::Shape(Shape::known(&[64])), Value::ints(&[1, 2, 3]), Value::int(0), Value::word("x")] {
+            assert_eq!(try_build::<Crop>("crop", &[("to", to)], &[]).unwrap_err().param, Some("to"));
+        }
+        let args = [("to", Value::int(4)), ("at", Value::word("middle"))];
+        assert_eq!(try_build::<Crop>("crop", &args, &[]).unwrap_err().param, Some("at"));
+    }
+
+    #[test]
+    fn describes_itself() {
+        for at in [At::Center, At::Offset([0, 0]), At::Offset([2, 7])] {
+            assert_round_trip(&crop([3, 4], at), &[]);
+        }
+    }
+
+    #[test]
+    fn the_middle_leaves_the_odd_cell_behind() {
+        let rows: Vec<f32> = (0..5).map(|x| x as f32).collect();
+        let cut = |size, at| run(&crop([size, 1], at), &[(&[1, 1, 5, 1], rows.clone())], &[]).remove(0);
+        assert_eq!(cut(3, At::Center), [1.0, 2.0, 3.0]);
+        assert_eq!(cut(2, At::Center), [1.0, 2.0]);
+        assert_eq!(cut(2, At::Offset([0, 0])), [0.0, 1.0]);
+        assert_eq!(cut(2, At::Offset([3, 0])), [3.0, 4.0]);
+        let Reach::Window([height, width]) = crop([2, 1], At::Center).reach(&[Shape::known(&[1, 5, 1])]) else {
+            panic!("a window")
+        };
+        assert_eq!((height.before, width.before), (-1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn undoes_padding(
+            sides in prop::array::uniform4(0u64..4),
+            dims in prop::array::uniform4(1usize..4),
+            replicate in any::<bool>(),
+        ) {
+            let fill = if replicate { Fill::Replicate } else { Fill::Constant(7.0) };
+            let data = seeded(dims.iter().product(), 11);
+            let padded = run(&Pad { sides, fill }, &[(&dims, data.clone())], &[]).remove(0);
+            let [top, left, bottom, right] = sides.map(|side| side as usize);
+            let padded_dims = [dims[0], dims[1], dims[2] + top + bottom, dims[3] + left + right];
+            let op = crop([dims[2] as u64, dims[3] as u64], At::Offset([sides[0], sides[1]]));
+            prop_assert_eq!(run(&op, &[(&padded_dims, padded)], &[]), vec![data]);
+        }
+    }
+}

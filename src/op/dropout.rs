@@ -70,3 +70,38 @@ impl Operator for Dropout {
         outputs[0].data.copy_from_slice(inputs[0].data);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run, try_build};
+
+    #[test]
+    fn whole_channels_need_a_map() {
+        let (elements, channels) = (Dropout { p: 0.1, channels: false }, Dropout { p: 0.1, channels: true });
+        assert_eq!(infer_one(&elements, &[&[10]]), Ok(vec![10]));
+        assert_eq!(infer_one(&channels, &[&[3, 5, 1]]), Ok(vec![3, 5, 1]));
+        assert_eq!(infer_one(&channels, &[&[10]]), Err(ShapeError::needs_feature_map(0)));
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&Dropout { p: 0.0, channels: true }, &[]);
+        assert_eq!(build::<Dropout>("dropout", &[], &[]), Dropout { p: 0.5, channels: false });
+    }
+
+    #[test]
+    fn the_probability_is_below_one() {
+        for p in [1.0, -0.1, f64::NAN] {
+            let error = try_build::<Dropout>("dropout", &[("p", Value::Float(p))], &[]).unwrap_err();
+            assert_eq!(error.param, Some("p"));
+        }
+    }
+
+    #[test]
+    fn inference_changes_nothing() {
+        let data = vec![1.0, -2.0, 3.0, 0.0];
+        assert_eq!(run(&Dropout { p: 0.9, channels: false }, &[(&[2, 2], data.clone())], &[]), [data]);
+    }
+}

@@ -52,3 +52,34 @@ impl Operator for Flatten {
         outputs[0].data.copy_from_slice(inputs[0].data);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{infer_one, run};
+
+    #[test]
+    fn sizes_multiply() {
+        assert_eq!(infer_one(&Flatten, &[&[256, 6, 6]]), Ok(vec![9216]));
+        assert_eq!(infer_one(&Flatten, &[&[1, 1, 7]]), Ok(vec![7]));
+        assert_eq!(infer_one(&Flatten, &[&[10]]), Ok(vec![10]));
+        let (inputs, outputs) = ([Shape::known(&[256, 6, 6])], [Shape::known(&[9216])]);
+        assert_eq!(Flatten.arithmetic(&inputs, &outputs), ["features: 256x6x6 = 9216"]);
+        assert!(Flatten.arithmetic(&outputs, &outputs).is_empty());
+    }
+
+    #[test]
+    fn unknown_sizes_multiply_too() {
+        let (h, w) = (Dim::symbol("H", 1), Dim::symbol("W", 1));
+        let outputs = Flatten.infer(&[Shape(vec![8u64.into(), h.clone(), w.clone()])]).unwrap();
+        assert_eq!(outputs, [Shape(vec![h.mul(&w).unwrap().mul(&Dim::from(8u64)).unwrap()])]);
+    }
+
+    #[test]
+    fn the_order_stays() {
+        let data: Vec<f32> = (0..24).map(|x| x as f32).collect();
+        assert_eq!(run(&Flatten, &[(&[2, 3, 1, 4], data.clone())], &[]), [data]);
+    }
+}

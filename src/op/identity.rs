@@ -46,3 +46,17 @@ impl Operator for Identity {
         outputs[0].data.copy_from_slice(inputs[0].data);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{infer_one, run};
+
+    #[test]
+    fn changes_nothing() {
+        assert_eq!(infer_one(&Identity, &[&[3, 5, 1]]), Ok(vec![3, 5, 1]));
+        let data = vec![1.0, -2.0, 3.0, 0.0];
+        assert_eq!(run(&Identity, &[(&[2, 2], data.clone())], &[]), [data]);
+    }
+}

@@ -79,3 +79,57 @@ impl Operator for Mul {
 fn is_gate(shape: &Shape) -> bool {
     shape.chw().is_some_and(|(_, h, w)| *h == Dim::ONE && *w == Dim::ONE)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{infer_one, run};
+
+    #[test]
+    fn takes_equal_shapes_and_gates() {
+        assert_eq!(infer_one(&Mul, &[&[3, 5, 2], &[3, 5, 2], &[3, 5, 2]]), Ok(vec![3, 5, 2]));
+        assert_eq!(infer_one(&Mul, &[&[3, 1, 1], &[3, 5, 2], &[3, 1, 1]]), Ok(vec![3, 5, 2]));
+        assert_eq!(infer_one(&Mul, &[&[3, 1, 1], &[3, 1, 1]]), Ok(vec![3, 1, 1]));
+        assert_eq!(infer_one(&Mul, &[&[7], &[7]]), Ok(vec![7]));
+    }
+
+    #[test]
+    fn broadcasts_nothing_else() {
+        let refused: [(&[&[u64]], usize, usize, &[usize]); 6] = [
+            (&[&[3, 5, 2], &[3, 5, 1]], 0, 1, &[2]),
+            (&[&[3, 5, 2], &[3, 1, 2]], 0, 1, &[1]),
+            (&[&[3, 5, 2], &[1, 1, 1]], 0, 1, &[0]),
+            (&[&[4, 1, 1], &[3, 5, 2]], 1, 0, &[0]),
+            (&[&[1, 5, 2], &[3, 5, 2]], 0, 1, &[0]),
+            (&[&[3, 5, 2], &[3]], 0, 1, &[]),
+        ];
+        for (inputs, left, right, axes) in refused {
+            let expected = ShapeError::Differ { left, right, axes: axes.to_vec() };
+            assert_eq!(infer_one(&Mul, inputs), Err(expected), "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn a_gate_counts_for_every_position_of_unknown_sizes() {
+        let map = Shape(vec![8u64.into(), Dim::symbol("H", 1), Dim::symbol("W", 1)]);
+        let inputs = [Shape::known(&[8, 1, 1]), map.clone()];
+        let outputs = Mul.infer(&inputs).unwrap();
+        assert_eq!(outputs, [map.clone()]);
+        assert_eq!(Mul.arithmetic(&inputs, &outputs), ["8x1x1 counts for each of the HxW positions"]);
+        assert_eq!(Mul.cost(&inputs, &outputs).unwrap().flops, map.elements().unwrap());
+    }
+
+    #[test]
+    fn multiplies_channels_by_their_gates() {
+        let gate = vec![2.0, 0.5, -1.0, 0.0];
+        let map: Vec<f32> = (1..=12).map(|x| x as f32).collect();
+        let expected = [2.0, 4.0, 6.0, 2.0, 2.5, 3.0, -7.0, -8.0, -9.0, 0.0, 0.0, 0.0];
+        let output = run(&Mul, &[(&[2, 2, 1, 1], gate.clone()), (&[2, 2, 3, 1], map.clone())], &[]);
+        assert_eq!(output, [expected]);
+        let output = run(&Mul, &[(&[2, 2, 3, 1], map.clone()), (&[2, 2, 1, 1], gate)], &[]);
+        assert_eq!(output, [expected]);
+        let squares = run(&Mul, &[(&[1, 12], map.clone()), (&[1, 12], map.clone())], &[]);
+        assert_eq!(squares, [map.iter().map(|x| x * x).collect::<Vec<_>>()]);
+    }
+}

@@ -150,3 +150,86 @@ fn reflectable(added: u64, size: &Dim, axis: &str) -> Result<(), ShapeError> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run, try_build};
+
+    const FILLS: [Fill; 3] = [Fill::Constant(-1.5), Fill::Reflect, Fill::Replicate];
+
+    fn pad(sides: [u64; 4], fill: Fill) -> Pad {
+        Pad { sides, fill }
+    }
+
+    #[test]
+    fn sides_add_up() {
+        for fill in FILLS {
+            assert_eq!(infer_one(&pad([1, 2, 3, 4], fill), &[&[2, 5, 6]]), Ok(vec![2, 9, 12]));
+            assert_eq!(infer_one(&pad([0; 4], fill), &[&[2, 1, 1]]), Ok(vec![2, 1, 1]));
+            assert_eq!(infer_one(&pad([1; 4], fill), &[&[2]]), Err(ShapeError::needs_feature_map(0)));
+        }
+        let (inputs, outputs) = ([Shape::known(&[2, 5, 6])], [Shape::known(&[2, 9, 6])]);
+        assert_eq!(pad([1, 0, 3, 0], Fill::Reflect).arithmetic(&inputs, &outputs), ["height: 1 + 5 + 3 = 9"]);
+    }
+
+    #[test]
+    fn only_inner_cells_can_be_mirrored() {
+        let reflect = |sides| pad(sides, Fill::Reflect);
+        assert_eq!(infer_one(&reflect([4, 0, 4, 0]), &[&[1, 5, 1]]), Ok(vec![1, 13, 1]));
+        for sides in [[5, 0, 0, 0], [0, 0, 5, 0], [0, 1, 0, 0]] {
+            let error = infer_one(&reflect(sides), &[&[1, 5, 1]]).unwrap_err();
+            assert!(matches!(error, ShapeError::Misfit { attr: Some("sides"), .. }), "{sides:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_sizes_are_mirrored_when_they_suffice() {
+        let map = |h: Dim| [Shape(vec![2u64.into(), h, 8u64.into()])];
+        let multiple = Dim::symbol("H", 4);
+        let op = pad([3, 0, 0, 0], Fill::Reflect);
+        assert_eq!(op.infer(&map(multiple.clone())).unwrap()[0].0[1], multiple.add(&Dim::from(3u64)).unwrap());
+        let error = op.infer(&map(Dim::symbol("H", 1))).unwrap_err();
+        assert!(matches!(error, ShapeError::Misfit { attr: Some("sides"), help: Some(_), .. }));
+        assert!(pad([3; 4], Fill::Replicate).infer(&map(Dim::symbol("H", 1))).is_ok());
+    }
+
+    #[test]
+    fn describes_itself() {
+        for fill in FILLS {
+            assert_round_trip(&pad([1, 0, 3, 2], fill), &[]);
+        }
+        let built: Pad = build("pad", &[("sides", Value::ints(&[1, 2]))], &[]);
+        assert_eq!(built, pad([1, 2, 1, 2], Fill::Constant(0.0)));
+    }
+
+    #[test]
+    fn refuses_impossible_arguments() {
+        let one = ("sides", Value::int(1));
+        for (args, param) in [
+            (vec![], "sides"),
+            (vec![("sides", Value::Int(Dim::known(-1)))], "sides"),
+            (vec![("sides", Value::ints(&[1, 2, 3]))], "sides"),
+            (vec![one.clone(), ("mode", Value::word("circular"))], "mode"),
+            (vec![one.clone(), ("mode", Value::word("reflect")), ("value", Value::Float(0.0))], "value"),
+        ] {
+            assert_eq!(try_build::<Pad>("pad", &args, &[]).unwrap_err().param, Some(param));
+        }
+    }
+
+    #[test]
+    fn cells_come_from_where_the_mode_says() {
+        let row = |fill, left, right| {
+            run(&pad([0, left, 0, right], fill), &[(&[1, 1, 1, 3], vec![1.0, 2.0, 3.0])], &[]).remove(0)
+        };
+        assert_eq!(row(Fill::Constant(9.0), 2, 1), [9.0, 9.0, 1.0, 2.0, 3.0, 9.0]);
+        assert_eq!(row(Fill::Reflect, 2, 1), [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]);
+        assert_eq!(row(Fill::Reflect, 0, 2), [1.0, 2.0, 3.0, 2.0, 1.0]);
+        assert_eq!(row(Fill::Replicate, 4, 2), [1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0]);
+        let map = run(&pad([1, 0, 0, 1], Fill::Replicate), &[(&[1, 1, 2, 2], vec![1.0, 2.0, 3.0, 4.0])], &[]);
+        assert_eq!(map, [[1.0, 2.0, 2.0, 1.0, 2.0, 2.0, 3.0, 4.0, 4.0]]);
+        let corner = run(&pad([1, 1, 0, 0], Fill::Constant(0.0)), &[(&[2, 1, 1, 1], vec![5.0, 6.0])], &[]);
+        assert_eq!(corner, [[0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 6.0]]);
+    }
+}

@@ -110,3 +110,60 @@ impl Operator for PadShortcut {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run, try_build};
+
+    fn shortcut(channels: u64, stride: [u64; 2], both: bool) -> PadShortcut {
+        PadShortcut { channels, stride, both }
+    }
+
+    #[test]
+    fn channels_grow_and_positions_are_skipped() {
+        assert_eq!(infer_one(&shortcut(32, [2, 2], false), &[&[16, 32, 32]]), Ok(vec![32, 16, 16]));
+        assert_eq!(infer_one(&shortcut(16, [2, 3], false), &[&[16, 7, 7]]), Ok(vec![16, 4, 3]));
+        assert_eq!(infer_one(&shortcut(3, [9, 1], true), &[&[2, 1, 1]]), Ok(vec![3, 1, 1]));
+        let (inputs, outputs) = ([Shape::known(&[16, 7, 7])], [Shape::known(&[24, 4, 7])]);
+        let lines = shortcut(24, [2, 1], false).arithmetic(&inputs, &outputs);
+        assert_eq!(lines, ["channels: 16 + 8 = 24", "height: ceil(7/2) = 4"]);
+    }
+
+    #[test]
+    fn channels_are_never_dropped() {
+        let error = infer_one(&shortcut(8, [1, 1], false), &[&[16, 7, 7]]).unwrap_err();
+        assert!(matches!(error, ShapeError::Misfit { attr: Some("channels"), .. }));
+        assert_eq!(infer_one(&shortcut(8, [1, 1], false), &[&[7]]), Err(ShapeError::needs_feature_map(0)));
+    }
+
+    #[test]
+    fn agrees_with_a_strided_convolution_on_unknown_sizes() {
+        use crate::op::conv::Conv;
+        let map = [Shape(vec![16u64.into(), Dim::symbol("H", 1), Dim::symbol("W", 4)])];
+        let args = [("channels", 32), ("kernel", 3), ("stride", 2), ("pad", 1)].map(|(name, n)| (name, Value::int(n)));
+        let conv: Conv = build("conv", &args, &map);
+        assert_eq!(shortcut(32, [2, 2], false).infer(&map), conv.infer(&map));
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&shortcut(32, [2, 1], true), &[]);
+        let built: PadShortcut = build("pad_shortcut", &[("channels", Value::int(32))], &[]);
+        assert_eq!(built, shortcut(32, [1, 1], false));
+        let args = [("channels", Value::int(32)), ("pad", Value::word("front"))];
+        assert_eq!(try_build::<PadShortcut>("pad_shortcut", &args, &[]).unwrap_err().param, Some("pad"));
+    }
+
+    #[test]
+    fn zeros_stand_for_missing_channels() {
+        let data: Vec<f32> = (1..=6).map(|x| x as f32).collect();
+        let output = |channels, both| {
+            run(&shortcut(channels, [1, 2], both), &[(&[1, 2, 1, 3], data.clone())], &[]).remove(0)
+        };
+        assert_eq!(output(3, false), [1.0, 3.0, 4.0, 6.0, 0.0, 0.0]);
+        assert_eq!(output(4, true), [0.0, 0.0, 1.0, 3.0, 4.0, 6.0, 0.0, 0.0]);
+        assert_eq!(output(3, true), [1.0, 3.0, 4.0, 6.0, 0.0, 0.0]);
+    }
+}

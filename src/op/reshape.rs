@@ -128,3 +128,74 @@ impl Reshape {
         format!("[{}]", sizes.join(", "))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_round_trip, infer_one, run, try_build};
+
+    fn reshape(to: &[i64]) -> Reshape {
+        let to = Value::List(to.iter().map(|&size| Value::Int(size.into())).collect());
+        try_build("reshape", &[("to", to)], &[]).unwrap()
+    }
+
+    #[test]
+    fn one_size_follows_from_the_others() {
+        assert_eq!(infer_one(&reshape(&[16, 4, 4]), &[&[256]]), Ok(vec![16, 4, 4]));
+        assert_eq!(infer_one(&reshape(&[-1, 4, 2]), &[&[16, 4, 4]]), Ok(vec![32, 4, 2]));
+        assert_eq!(infer_one(&reshape(&[2, 4, -1]), &[&[16, 1, 1]]), Ok(vec![2, 4, 2]));
+        assert_eq!(infer_one(&reshape(&[-1]), &[&[3, 5, 7]]), Ok(vec![105]));
+        let (inputs, outputs) = ([Shape::known(&[16, 4, 4])], [Shape::known(&[32, 4, 2])]);
+        assert_eq!(reshape(&[-1, 4, 2]).arithmetic(&inputs, &outputs), ["channels: (16x4x4)/(4x2) = 32"]);
+    }
+
+    #[test]
+    fn the_number_of_elements_stays() {
+        let message = |op: Reshape, input: &[u64]| match infer_one(&op, &[input]) {
+            Err(ShapeError::Misfit { attr: Some("to"), message, .. }) => message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            message(reshape(&[16, 4, 4]), &[3, 10, 10]),
+            "[3, 10, 10] has 300 elements, but [16, 4, 4] has 256"
+        );
+        assert_eq!(
+            message(reshape(&[-1, 4, 4]), &[3, 10, 10]),
+            "the 300 elements of [3, 10, 10] do not divide by the 16 of [-1, 4, 4]"
+        );
+    }
+
+    #[test]
+    fn sizes_may_be_unknown() {
+        let (h, w) = (Dim::symbol("H", 1), Dim::symbol("W", 1));
+        let map = [Shape(vec![8u64.into(), h.clone(), w.clone()])];
+        let swapped = Reshape { to: vec![Some(w.clone()), None, Some(h.clone())] };
+        assert_eq!(swapped.infer(&map), Ok(vec![Shape(vec![w, 8u64.into(), h])]));
+        assert_round_trip(&swapped, &[]);
+        for to in [vec![64, 1, 1], vec![-1, 7, 1]] {
+            assert!(matches!(reshape(&to).infer(&map), Err(ShapeError::Misfit { attr: Some("to"), .. })), "{to:?}");
+        }
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&reshape(&[16, -1, 4]), &[]);
+        assert_round_trip(&reshape(&[16]), &[]);
+    }
+
+    #[test]
+    fn refuses_impossible_sizes() {
+        let lists: [&[i64]; 6] = [&[], &[2, 3], &[-1, -1, 4], &[0, 2, 3], &[-2, 2, 3], &[1 << 40]];
+        let lists = lists.map(|sizes| Value::List(sizes.iter().map(|&size| Value::Int(size.into())).collect()));
+        for to in lists.into_iter().chain([Value::int(16), Value::word("c")]) {
+            assert_eq!(try_build::<Reshape>("reshape", &[("to", to)], &[]).unwrap_err().param, Some("to"));
+        }
+    }
+
+    #[test]
+    fn the_order_stays() {
+        let data: Vec<f32> = (0..24).map(|x| x as f32).collect();
+        assert_eq!(run(&reshape(&[-1, 2, 2]), &[(&[2, 3, 1, 4], data.clone())], &[]), [data]);
+    }
+}

@@ -74,3 +74,45 @@ impl Operator for ChannelShuffle {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{assert_round_trip, infer_one, run, seeded, try_build};
+
+    #[test]
+    fn groups_divide_the_channels() {
+        assert_eq!(infer_one(&ChannelShuffle { groups: 3 }, &[&[6, 5, 1]]), Ok(vec![6, 5, 1]));
+        let expected =
+            ShapeError::Indivisible { attr: "groups", what: "channels", value: Dim::from(6u64), by: 4 };
+        assert_eq!(infer_one(&ChannelShuffle { groups: 4 }, &[&[6, 5, 1]]), Err(expected));
+        assert_eq!(infer_one(&ChannelShuffle { groups: 3 }, &[&[6]]), Err(ShapeError::needs_feature_map(0)));
+        assert!(try_build::<ChannelShuffle>("channel_shuffle", &[("groups", Value::int(0))], &[]).is_err());
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&ChannelShuffle { groups: 3 }, &[]);
+    }
+
+    #[test]
+    fn groups_take_turns() {
+        let channels: Vec<f32> = (0..12).map(|c| c as f32).collect();
+        let output = run(&ChannelShuffle { groups: 2 }, &[(&[2, 6, 1, 1], channels)], &[]);
+        assert_eq!(output, [[0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_other_factor_undoes_it(groups in 1u64..5, per_group in 1u64..5, h in 1usize..3, w in 1usize..3) {
+            let dims = [2, (groups * per_group) as usize, h, w];
+            let data = seeded(dims.iter().product(), 3);
+            let shuffled = run(&ChannelShuffle { groups }, &[(&dims, data.clone())], &[]).remove(0);
+            prop_assert_eq!(run(&ChannelShuffle { groups: per_group }, &[(&dims, shuffled)], &[]), vec![data]);
+        }
+    }
+}

@@ -96,3 +96,76 @@ pub(super) fn copy_range(input: &View, axis: usize, start: usize, output: &mut V
         output.data[to..to + length * inner].copy_from_slice(&input.data[from..from + length * inner]);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{assert_round_trip, build, infer_one, run, try_build};
+
+    fn slice(start: u64, end: u64, axis: usize) -> Slice {
+        Slice { start, end: end.into(), axis }
+    }
+
+    #[test]
+    fn lengths_are_differences() {
+        assert_eq!(infer_one(&slice(16, 64, 0), &[&[64, 5, 1]]), Ok(vec![48, 5, 1]));
+        assert_eq!(infer_one(&slice(4, 5, 1), &[&[64, 5, 1]]), Ok(vec![64, 1, 1]));
+        assert_eq!(infer_one(&slice(0, 3, 0), &[&[10]]), Ok(vec![3]));
+        let (inputs, outputs) = ([Shape::known(&[64, 5, 1])], [Shape::known(&[48, 5, 1])]);
+        assert_eq!(slice(16, 64, 0).arithmetic(&inputs, &outputs), ["channels: 64 - 16 = 48"]);
+    }
+
+    #[test]
+    fn ranges_stay_inside() {
+        let (asked, size) = ("60..65".to_owned(), Dim::from(64u64));
+        let expected = ShapeError::OutOfRange { attr: "range", asked, axis: "channels", size };
+        assert_eq!(infer_one(&slice(60, 65, 0), &[&[64, 5, 1]]), Err(expected));
+        assert_eq!(infer_one(&slice(0, 1, 2), &[&[64]]), Err(ShapeError::needs_feature_map(0)));
+        for (start, end) in [(3, 3), (4, 3), (-1, 3), (0, 1 << 40)] {
+            let range = Value::Range(Dim::known(start), Dim::known(end));
+            assert_eq!(try_build::<Slice>("slice", &[("range", range)], &[]).unwrap_err().param, Some("range"));
+        }
+        assert!(try_build::<Slice>("slice", &[("range", Value::int(3))], &[]).is_err());
+    }
+
+    #[test]
+    fn the_end_may_depend_on_the_size() {
+        let h = Dim::symbol("H", 2);
+        let half = h.exact_div(2).unwrap();
+        let input = [Shape(vec![3u64.into(), h.clone(), 4u64.into()])];
+        let upto = |end: &Dim, start| Slice { start, end: end.clone(), axis: 1 };
+        assert_eq!(upto(&half, 0).infer(&input).unwrap()[0].0[1], half);
+        assert_eq!(upto(&h, 1).infer(&input).unwrap()[0].0[1], h.sub(&Dim::ONE).unwrap());
+        let refused = [upto(&half, 1), upto(&h, 2), upto(&Dim::from(3u64), 0), upto(&Dim::symbol("W", 1), 0)];
+        for op in refused {
+            assert!(matches!(op.infer(&input), Err(ShapeError::Misfit { attr: Some("range"), .. })), "{op:?}");
+        }
+        let beyond = upto(&h.add(&Dim::ONE).unwrap(), 0);
+        assert!(matches!(beyond.infer(&input), Err(ShapeError::OutOfRange { .. })));
+        assert_round_trip(&upto(&half, 0), &[]);
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&slice(2, 7, 2), &[]);
+        let range = Value::Range(Dim::ONE, Dim::from(3u64));
+        assert_eq!(build::<Slice>("slice", &[("range", range)], &[]), slice(1, 3, 0));
+    }
+
+    #[test]
+    fn takes_the_range_of_each_sample() {
+        let data: Vec<f32> = (0..16).map(|x| x as f32).collect();
+        let channels = run(&slice(1, 3, 0), &[(&[2, 4, 1, 2], data.clone())], &[]);
+        assert_eq!(channels, [[2.0, 3.0, 4.0, 5.0, 10.0, 11.0, 12.0, 13.0]]);
+        let cols = run(&slice(1, 2, 2), &[(&[2, 2, 2, 2], data)], &[]);
+        assert_eq!(cols, [[1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0]]);
+    }
+
+    #[test]
+    fn rows_in_front_are_not_seen() {
+        let Reach::Window([height, width]) = slice(3, 5, 1).reach(&[]) else { panic!("a window") };
+        assert_eq!((height.before, width.before), (-3, 0));
+        assert_eq!(slice(3, 5, 0).reach(&[]), Reach::Point);
+    }
+}

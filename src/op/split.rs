@@ -120,3 +120,94 @@ impl Operator for Split {
 fn sum_text(sizes: &[u64]) -> String {
     sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(" + ")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::op::concat::Concat;
+    use crate::op::testing::{assert_round_trip, build, run, seeded, try_build};
+
+    fn split(parts: Parts, axis: usize) -> Split {
+        Split { parts, axis }
+    }
+
+    #[test]
+    fn parts_are_equal_or_listed() {
+        let input = [Shape::known(&[64, 5, 9])];
+        let thirds = split(Parts::Equal(3), 2);
+        let outputs = thirds.infer(&input).unwrap();
+        assert_eq!(outputs, vec![Shape::known(&[64, 5, 3]); 3]);
+        assert_eq!(thirds.arithmetic(&input, &outputs), ["width: 9/3 = 3"]);
+        let listed = split(Parts::Sizes(vec![16, 47, 1]), 0);
+        let outputs = listed.infer(&input).unwrap();
+        assert_eq!(outputs, [16, 47, 1].map(|c| Shape::known(&[c, 5, 9])));
+        assert_eq!(listed.arithmetic(&input, &outputs), ["channels: 64 = 16 + 47 + 1"]);
+    }
+
+    #[test]
+    fn the_whole_axis_is_dealt_out() {
+        let input = [Shape::known(&[64, 5, 9])];
+        let error = split(Parts::Equal(2), 1).infer(&input).unwrap_err();
+        assert_eq!(error, ShapeError::Indivisible { attr: "parts", what: "height", value: Dim::from(5u64), by: 2 });
+        for sizes in [vec![16, 47], vec![64, 1]] {
+            let error = split(Parts::Sizes(sizes), 0).infer(&input).unwrap_err();
+            assert!(matches!(error, ShapeError::Misfit { attr: Some("parts"), .. }));
+        }
+        let vector = [Shape::known(&[6])];
+        assert_eq!(split(Parts::Equal(2), 1).infer(&vector), Err(ShapeError::needs_feature_map(0)));
+        assert_eq!(split(Parts::Equal(2), 0).infer(&vector), Ok(vec![Shape::known(&[3]); 2]));
+    }
+
+    #[test]
+    fn a_symbol_splits_by_its_known_divisor() {
+        let shape = |h: &Dim| [Shape(vec![4u64.into(), h.clone(), 7u64.into()])];
+        let even = Dim::symbol("H", 16);
+        let outputs = split(Parts::Equal(2), 1).infer(&shape(&even)).unwrap();
+        assert_eq!(outputs[1].0[1], even.exact_div(2).unwrap());
+        let any = split(Parts::Equal(2), 1).infer(&shape(&Dim::symbol("H", 1)));
+        assert!(matches!(any, Err(ShapeError::Dim(DimError::NotProvable { .. }))));
+    }
+
+    #[test]
+    fn describes_itself() {
+        assert_round_trip(&split(Parts::Equal(4), 1), &[]);
+        assert_round_trip(&split(Parts::Sizes(vec![16, 48]), 0), &[]);
+        assert_eq!(build::<Split>("split", &[("parts", Value::int(2))], &[]), split(Parts::Equal(2), 0));
+    }
+
+    #[test]
+    fn refuses_impossible_parts() {
+        let most = MAX_PARTS as usize;
+        let refused = [Value::int(0), Value::ints(&[]), Value::ints(&[3, 0]), Value::int(MAX_PARTS + 1), Value::word("two")];
+        for parts in refused.into_iter().chain([Value::ints(&vec![1; most + 1])]) {
+            assert_eq!(try_build::<Split>("split", &[("parts", parts)], &[]).unwrap_err().param, Some("parts"));
+        }
+        assert!(try_build::<Split>("split", &[("parts", Value::ints(&vec![1; most]))], &[]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn concat_puts_the_parts_back(
+            n in 1usize..3,
+            off_axis in 1usize..4,
+            sizes in prop::collection::vec(1u64..5, 1..4),
+            axis in 0usize..3,
+        ) {
+            let mut dims = [n, off_axis, off_axis, off_axis];
+            dims[axis + 1] = sizes.iter().sum::<u64>() as usize;
+            let whole = seeded(dims.iter().product(), 7);
+            let op = split(Parts::Sizes(sizes.clone()), axis);
+            let parts = run(&op, &[(&dims, whole.clone())], &[]);
+            let part_dims: Vec<[usize; 4]> = sizes.iter().map(|&size| {
+                let mut part = dims;
+                part[axis + 1] = size as usize;
+                part
+            }).collect();
+            let inputs: Vec<(&[usize], Vec<f32>)> = part_dims.iter().map(|dims| dims.as_slice()).zip(parts).collect();
+            prop_assert_eq!(run(&Concat { axis }, &inputs, &[]), vec![whole]);
+        }
+    }
+}

@@ -49,3 +49,26 @@ impl Operator for Sub {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::op::testing::{infer_one, run};
+
+    #[test]
+    fn takes_equal_shapes_only() {
+        assert_eq!(infer_one(&Sub, &[&[3, 5, 1], &[3, 5, 1]]), Ok(vec![3, 5, 1]));
+        let differ = |axes| Err(ShapeError::Differ { left: 0, right: 1, axes });
+        assert_eq!(infer_one(&Sub, &[&[3, 5, 1], &[3, 1, 1]]), differ(vec![1]));
+        assert_eq!(infer_one(&Sub, &[&[3, 5, 1], &[4, 5, 2]]), differ(vec![0, 2]));
+        assert_eq!(infer_one(&Sub, &[&[3, 5, 1], &[15]]), differ(vec![]));
+    }
+
+    #[test]
+    fn subtracts_the_second_from_the_first() {
+        let (left, right) = (vec![1.0, 2.0, 3.0, 4.0], vec![0.5, 3.0, -1.0, 4.0]);
+        let output = run(&Sub, &[(&[2, 2], left), (&[2, 2], right)], &[]);
+        assert_eq!(output, [[0.5, -1.0, 4.0, 0.0]]);
+    }
+}

@@ -141,6 +141,7 @@ impl Operator for Upsample {
         }
     }
 
+    /// Interpolates in `f64`.
     fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
         let rows: Vec<Tap> = (0..to.h).map(|y| self.mode.tap(y, from.h, to.h)).collect();
@@ -149,11 +150,10 @@ impl Operator for Upsample {
             for c in 0..to.c {
                 for (y, row) in rows.iter().enumerate() {
                     for (x, col) in cols.iter().enumerate() {
-                        let at = |h, w| inputs[0].data[from.at(n, c, h, w)];
-                        outputs[0].data[to.at(n, c, y, x)] = row.mix(
-                            col.mix(at(row.first, col.first), at(row.first, col.second)),
-                            col.mix(at(row.second, col.first), at(row.second, col.second)),
-                        );
+                        let at = |h, w| f64::from(inputs[0].data[from.at(n, c, h, w)]);
+                        let first = col.mix(at(row.first, col.first), at(row.first, col.second));
+                        let second = col.mix(at(row.second, col.first), at(row.second, col.second));
+                        outputs[0].data[to.at(n, c, y, x)] = row.mix(first, second) as f32;
                     }
                 }
             }
@@ -165,11 +165,11 @@ impl Operator for Upsample {
 struct Tap {
     first: usize,
     second: usize,
-    share: f32,
+    share: f64,
 }
 
 impl Tap {
-    fn mix(&self, first: f32, second: f32) -> f32 {
+    fn mix(&self, first: f64, second: f64) -> f64 {
         if self.share == 0.0 { first } else { (1.0 - self.share) * first + self.share * second }
     }
 }
@@ -187,7 +187,7 @@ impl Mode {
             Mode::BilinearAligned => 0.0,
         };
         let first = (source.floor() as usize).min(last);
-        Tap { first, second: (first + 1).min(last), share: (source - first as f64) as f32 }
+        Tap { first, second: (first + 1).min(last), share: source - first as f64 }
     }
 
     /// The first output cell's window, with the step to the next.
@@ -210,5 +210,153 @@ fn ratio(from: &Dim, to: &Dim) -> Option<(u64, u64)> {
             Some(factor) => Some((1, factor)),
             None => from.exact_div_dim(to).ok()?.as_u64().map(|factor| (factor, 1)),
         },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::op::testing::{assert_close, assert_round_trip, build, infer_one, run, seeded, try_build};
+
+    const MODES: [Mode; 3] = [Mode::Nearest, Mode::BilinearHalfPixel, Mode::BilinearAligned];
+
+    fn to_size(size: [u64; 2], mode: Mode) -> Upsample {
+        Upsample { target: Target::Size(size.map(Dim::from)), mode }
+    }
+
+    fn by_factor(factor: [u64; 2], mode: Mode) -> Upsample {
+        Upsample { target: Target::Factor(factor), mode }
+    }
+
+    #[test]
+    fn sizes_are_multiplied_or_given() {
+        assert_eq!(infer_one(&by_factor([2, 3], Mode::Nearest), &[&[5, 1, 7]]), Ok(vec![5, 2, 21]));
+        assert_eq!(infer_one(&to_size([9, 4], Mode::BilinearAligned), &[&[5, 1, 7]]), Ok(vec![5, 9, 4]));
+        assert_eq!(infer_one(&by_factor([2, 2], Mode::Nearest), &[&[5]]), Err(ShapeError::needs_feature_map(0)));
+        let (inputs, outputs) = ([Shape::known(&[5, 1, 7])], [Shape::known(&[5, 2, 21])]);
+        let lines = by_factor([2, 3], Mode::Nearest).arithmetic(&inputs, &outputs);
+        assert_eq!(lines, ["height: 1 * 2 = 2", "width: 7 * 3 = 21"]);
+    }
+
+    #[test]
+    fn a_decoder_returns_to_unknown_sizes() {
+        let (h, w) = (Dim::symbol("H", 16), Dim::symbol("W", 1));
+        let halved = [Shape(vec![5u64.into(), h.exact_div(2).unwrap(), w.floor_div(2).unwrap()])];
+        let doubled = by_factor([2, 2], Mode::Nearest).infer(&halved).unwrap();
+        assert_eq!(doubled[0].0[1], h);
+        let whole = Value::Shape(Shape(vec![64u64.into(), h.clone(), w.clone()]));
+        let op: Upsample = build("upsample", &[("size", whole)], &halved);
+        assert_eq!(op.infer(&halved), Ok(vec![Shape(vec![5u64.into(), h, w])]));
+        assert_round_trip(&op, &halved);
+        assert_eq!(op.reach(&halved), Reach::Everything);
+    }
+
+    #[test]
+    fn describes_itself() {
+        for mode in MODES {
+            assert_round_trip(&by_factor([2, 3], mode), &[]);
+            assert_round_trip(&to_size([20, 31], mode), &[]);
+        }
+        let args = [("factor", Value::int(2)), ("mode", Value::word("bilinear"))];
+        assert_eq!(build::<Upsample>("upsample", &args, &[]), by_factor([2, 2], Mode::BilinearHalfPixel));
+        assert_eq!(build::<Upsample>("upsample", &args[..1], &[]), by_factor([2, 2], Mode::Nearest));
+    }
+
+    #[test]
+    fn refuses_contradictions() {
+        let (two, corners) = (("factor", Value::int(2)), ("corners", Value::word("aligned")));
+        for (args, param) in [
+            (vec![], "factor"),
+            (vec![two.clone(), ("size", Value::int(4))], "size"),
+            (vec![two.clone(), corners.clone()], "corners"),
+            (vec![two.clone(), ("mode", Value::word("nearest")), corners], "corners"),
+            (vec![two, ("mode", Value::word("bicubic"))], "mode"),
+            (vec![("factor", Value::Float(1.5))], "factor"),
+            (vec![("size", Value::Shape(Shape::known(&[10])))], "size"),
+        ] {
+            assert_eq!(try_build::<Upsample>("upsample", &args, &[]).unwrap_err().param, Some(param), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn fvcore_counts_one_or_four_for_each_element() {
+        let (input, output) = ([Shape::known(&[3, 2, 2])], [Shape::known(&[3, 4, 4])]);
+        for (mode, flops, fvcore) in [(Mode::Nearest, 0u64, 48u64), (Mode::BilinearHalfPixel, 432, 192)] {
+            let cost = by_factor([2, 2], mode).cost(&input, &output).unwrap();
+            assert_eq!((cost.flops, cost.fvcore), (flops.into(), fvcore.into()));
+        }
+    }
+
+    #[test]
+    fn interpolates_a_row_as_pytorch_does() {
+        let row = |from: &[f32], to, mode| {
+            run(&to_size([1, to], mode), &[(&[1, 1, 1, from.len()], from.to_vec())], &[]).remove(0)
+        };
+        assert_eq!(row(&[1.0, 5.0, 9.0], 5, Mode::Nearest), [1.0, 1.0, 5.0, 5.0, 9.0]);
+        assert_eq!(row(&[1.0, 5.0], 4, Mode::BilinearHalfPixel), [1.0, 2.0, 4.0, 5.0]);
+        assert_eq!(row(&[1.0, 5.0], 5, Mode::BilinearAligned), [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(row(&[1.0, 5.0], 1, Mode::BilinearAligned), [1.0]);
+        assert_eq!(row(&[0.0, 1.0, 2.0, 3.0], 2, Mode::BilinearHalfPixel), [0.5, 2.5]);
+    }
+
+    #[test]
+    fn a_factor_that_binary_fractions_miss_is_exact() {
+        let from: Vec<f32> = (0..3).map(|x| x as f32).collect();
+        for factor in 1..100 {
+            let output = run(&by_factor([1, factor], Mode::Nearest), &[(&[1, 1, 1, 3], from.clone())], &[]).remove(0);
+            let repeated: Vec<f32> = from.iter().flat_map(|&x| vec![x; factor as usize]).collect();
+            assert_eq!(output, repeated, "factor {factor}");
+        }
+    }
+
+    #[test]
+    fn windows_start_where_the_first_cell_looks() {
+        let window = |mode: Mode, stride| (mode.window(stride).extent, mode.window(stride).before);
+        assert_eq!(window(Mode::Nearest, (1, 2)), (1, 0));
+        assert_eq!(window(Mode::BilinearHalfPixel, (1, 2)), (2, 1));
+        assert_eq!(window(Mode::BilinearHalfPixel, (4, 1)), (2, -1));
+        assert_eq!(window(Mode::BilinearHalfPixel, (3, 3)), (1, 0));
+        assert_eq!(window(Mode::BilinearAligned, (1, 2)), (2, 0));
+    }
+
+    /// A tent of half width one around each source position, normalised: the definition of linear interpolation.
+    fn tent(data: &[f32], from: [usize; 2], source: [f64; 2]) -> f64 {
+        let mut sum = 0.0;
+        for y in 0..from[0] {
+            for x in 0..from[1] {
+                let near = |at: usize, source: f64| (1.0 - (source - at as f64).abs()).max(0.0);
+                sum += near(y, source[0]) * near(x, source[1]) * f64::from(data[y * from[1] + x]);
+            }
+        }
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn interpolation_is_a_tent(from in prop::array::uniform2(1usize..6), to in prop::array::uniform2(1usize..9), aligned: bool) {
+            let mode = if aligned { Mode::BilinearAligned } else { Mode::BilinearHalfPixel };
+            let data = seeded(from[0] * from[1], 5);
+            let op = to_size(to.map(|size| size as u64), mode);
+            let output = run(&op, &[(&[1, 1, from[0], from[1]], data.clone())], &[]).remove(0);
+            let source = |at: usize, axis: usize| {
+                let (from, to) = (from[axis] as f64, to[axis] as f64);
+                let position = match aligned {
+                    true if to > 1.0 => at as f64 * (from - 1.0) / (to - 1.0),
+                    true => 0.0,
+                    false => (at as f64 + 0.5) * from / to - 0.5,
+                };
+                position.clamp(0.0, from - 1.0)
+            };
+            let mut expected = Vec::new();
+            for y in 0..to[0] {
+                for x in 0..to[1] {
+                    expected.push(tent(&data, from, [source(y, 0), source(x, 1)]));
+                }
+            }
+            assert_close(&output, &expected, f64::from(f32::EPSILON));
+        }
     }
 }
