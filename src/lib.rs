@@ -7,9 +7,11 @@ pub mod diag;
 pub mod dim;
 pub mod elab;
 pub mod ir;
+pub mod kernel;
 pub mod op;
 pub mod shape;
 pub mod syntax;
 pub mod tensor;
+pub mod weights;
 
 pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};

@@ -1,0 +1,172 @@
+//! Writes safetensors: aside first, then renamed over the target, so that the target is whole at any time.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use ::safetensors::tensor::{Dtype as Written, Metadata, TensorInfo};
+
+use super::{Checkpoint, Dtype, StoredTensor, WeightsError};
+
+impl Checkpoint {
+    /// Writes the tensors as they are to the safetensors file at `path`, with the metadata `format: pt`.
+    ///
+    /// The order is that of the reference implementation: the widest numbers first, which keeps all aligned, then by
+    /// name; the same tensors always give the same bytes. An existing file is replaced only once the new one is whole,
+    /// so a checkpoint may be written over the file it is mapped from.
+    ///
+    /// # Errors
+    /// Where the file cannot be written, or a tensor is called `__metadata__`, which the format reserves.
+    pub fn write_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+        write(self, path).map_err(|source| WeightsError::Io { path: path.to_owned(), action: "written", source })
+    }
+}
+
+fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
+    let mut tensors: Vec<(&str, &StoredTensor)> = checkpoint.iter().collect();
+    tensors.sort_by_key(|(name, tensor)| (std::cmp::Reverse(written(tensor.dtype())), *name));
+    let header = header(&tensors)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are for their owner only; this one becomes an ordinary file, subject to the umask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(parent)?;
+    let mut buffered = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+    buffered.write_all(&(header.len() as u64).to_le_bytes())?;
+    buffered.write_all(&header)?;
+    for (_, tensor) in tensors {
+        buffered.write_all(&tensor.bytes())?;
+    }
+    buffered.flush()?;
+    drop(buffered);
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The header, padded with blanks to a multiple of 8 bytes.
+fn header(tensors: &[(&str, &StoredTensor)]) -> io::Result<Vec<u8>> {
+    let mut end = 0;
+    let mut infos = Vec::new();
+    for (name, tensor) in tensors {
+        if *name == "__metadata__" {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no tensor may be called `__metadata__`"));
+        }
+        let start = end;
+        end += tensor.len() * tensor.dtype().size();
+        let shape = tensor.shape().iter().map(|&n| n as usize).collect();
+        let info = TensorInfo { dtype: written(tensor.dtype()), shape, data_offsets: (start, end) };
+        infos.push(((*name).to_owned(), info));
+    }
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(metadata), infos).map_err(io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+fn written(dtype: Dtype) -> Written {
+    match dtype {
+        Dtype::F32 => Written::F32,
+        Dtype::F16 => Written::F16,
+        Dtype::BF16 => Written::BF16,
+        Dtype::F64 => Written::F64,
+        Dtype::I64 => Written::I64,
+        Dtype::I32 => Written::I32,
+        Dtype::I16 => Written::I16,
+        Dtype::I8 => Written::I8,
+        Dtype::U8 => Written::U8,
+        Dtype::Bool => Written::BOOL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Bytes, OpenOptions};
+    use super::*;
+    use std::borrow::Cow;
+
+    fn sample() -> Checkpoint {
+        let mut checkpoint = Checkpoint::new();
+        for (i, dtype) in Dtype::ALL.into_iter().enumerate() {
+            let bytes = (0..3 * dtype.size()).map(|b| (b + i) as u8).collect::<Vec<u8>>();
+            checkpoint.insert(format!("t{i}"), StoredTensor::new(dtype, vec![3], Bytes::from(bytes)).unwrap());
+        }
+        checkpoint.insert("a.scalar", StoredTensor::from_f32(vec![], vec![1.5]).unwrap());
+        checkpoint.insert("a.empty", StoredTensor::from_f32(vec![2, 0], vec![]).unwrap());
+        checkpoint
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_by_both_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let checkpoint = sample();
+        checkpoint.write_safetensors(&path).unwrap();
+        let back = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        let content = std::fs::read(&path).unwrap();
+        let reference = ::safetensors::SafeTensors::deserialize(&content).unwrap();
+        assert_eq!((back.len(), reference.len()), (checkpoint.len(), checkpoint.len()));
+        for (name, tensor) in checkpoint.iter() {
+            let read = back.get(name).unwrap();
+            assert_eq!((read.dtype(), read.shape()), (tensor.dtype(), tensor.shape()));
+            assert_eq!(read.bytes(), tensor.bytes());
+            assert_eq!(&tensor.bytes()[..], reference.tensor(name).unwrap().data());
+        }
+        assert!(matches!(back.get("t0").unwrap().to_f32(), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_bytes_depend_on_the_tensors_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let checkpoint = sample();
+        let mut shuffled = Checkpoint::new();
+        for (name, tensor) in checkpoint.iter().collect::<Vec<_>>().into_iter().rev() {
+            shuffled.insert(name, tensor.clone());
+        }
+        checkpoint.write_safetensors(&a).unwrap();
+        shuffled.write_safetensors(&b).unwrap();
+        assert_eq!(std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
+    }
+
+    #[test]
+    fn a_mapped_checkpoint_can_be_written_over_its_own_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        sample().write_safetensors(&path).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let mapped = Checkpoint::open(&path, &OpenOptions { mapped: true }).unwrap();
+        mapped.write_safetensors(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert_eq!(mapped.get("a.scalar").unwrap().to_f32()[0], 1.5);
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        std::fs::write(&path, b"old").unwrap();
+        let mut checkpoint = sample();
+        checkpoint.insert("__metadata__", StoredTensor::from_f32(vec![1], vec![1.0]).unwrap());
+        let error = checkpoint.write_safetensors(&path).unwrap_err().to_string();
+        assert!(error.contains("cannot be written") && error.contains("__metadata__"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(sample().write_safetensors(&dir.path().join("no/such/dir/w")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_has_ordinary_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
+        sample().write_safetensors(&ours).unwrap();
+        std::fs::write(&plain, b"").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}
