@@ -7,16 +7,17 @@ use std::path::PathBuf;
 /// The text names the file, the place in it and what to do; it is complete without [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The operating system refused.
-    #[error("{}: cannot be {action}: {source}", path.display())]
-    Io {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
         /// The file.
         path: PathBuf,
-        /// `read` or `written`.
-        action: &'static str,
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(crate::data::DataError),
     /// The content is no format that is read here.
     #[error("{}: {found}\n  help: {help}", path.display())]
     Format {

@@ -19,25 +19,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::stored::element_count;
 use super::{Bytes, Checkpoint, Dtype, StoredTensor, WeightsError};
-
-/// What a parameter is to its layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Multiplies the input: drawn.
-    Weight,
-    /// Added to the output: 0.
-    Bias,
-    /// The factor of a normalisation: 1.
-    Scale,
-    /// The summand of a normalisation: 0.
-    Shift,
-    /// The mean that batch norm has seen: 0.
-    RunningMean,
-    /// The variance that batch norm has seen: 1.
-    RunningVar,
-    /// How many batches it has seen: the integer 0.
-    Counter,
-}
+use crate::op::Role;
 
 /// How weights are scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod globals;
 mod init;
 mod machine;
 mod near;
+mod params;
 mod pickle;
 mod pth;
 mod rename;
@@ -30,7 +31,8 @@ use std::path::{Path, PathBuf};
 pub use crate::kernel::map::Bytes;
 pub use bind::{BindError, BindOptions, Bound, Misshapen, Unmatched, Wanted, bind};
 pub use error::WeightsError;
-pub use init::{InitSpec, Role, Scheme, init};
+pub use init::{InitSpec, Scheme, init};
+pub use params::{Parameter, parameters};
 pub use rename::Rename;
 pub use stored::{Dtype, NonFinite, StoredTensor};
 
@@ -98,11 +100,8 @@ impl Checkpoint {
     /// # Errors
     /// Where it cannot be read, is of no known format, is damaged, or holds what is refused: see [`WeightsError`].
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, WeightsError> {
-        let bytes = Bytes::open(path, options.mapped).map_err(|source| WeightsError::Io {
-            path: path.to_owned(),
-            action: "read",
-            source,
-        })?;
+        let bytes =
+            Bytes::open(path, options.mapped).map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
         Checkpoint::from_bytes(&bytes, path)
     }
 

@@ -10,7 +10,7 @@ const COMPARED: usize = 1_000;
 const LONGEST: usize = 200;
 
 /// Entries of `among` that `entry` may mean, the likeliest first, two at most: those of which one name is the other
-/// with something in front, those a few letters away, the only ones of its shape.
+/// with something in front, then of those of its shape the one a few letters away, then the only one there is.
 pub(super) fn near_names(entry: &Unmatched, among: &[Unmatched]) -> Vec<String> {
     let mut near: Vec<&str> = Vec::new();
     let mut add = |name| {
@@ -25,11 +25,8 @@ pub(super) fn near_names(entry: &Unmatched, among: &[Unmatched]) -> Vec<String> 
         .take(2)
         .for_each(|other| add(&other.name));
     if entry.name.len() <= LONGEST {
-        let comparable = |shaped: bool| {
-            let fits = move |other: &&Unmatched| other.name.len() <= LONGEST && (other.shape == entry.shape || !shaped);
-            among.iter().filter(fits).take(COMPARED).map(|other| other.name.as_str())
-        };
-        [true, false].iter().filter_map(|&shaped| nearest(&entry.name, comparable(shaped))).take(1).for_each(&mut add);
+        let comparable = among.iter().filter(|other| other.name.len() <= LONGEST && other.shape == entry.shape);
+        nearest(&entry.name, comparable.take(COMPARED).map(|other| other.name.as_str())).into_iter().for_each(&mut add);
     }
     let mut shaped = among.iter().filter(|other| other.shape == entry.shape);
     if let (Some(only), None) = (shaped.next(), shaped.next()) {
@@ -77,7 +74,8 @@ mod tests {
     fn prefixes_then_letters_then_shapes() {
         let among = entries(&[("net.fc.weight", 1), ("fc.wieght", 2), ("head.w", 3), ("x", 2)]);
         let near = |name: &str, size| near_names(&entries(&[(name, size)])[0], &among);
-        assert_eq!(near("fc.weight", 9), ["net.fc.weight", "fc.wieght"]);
+        assert_eq!(near("fc.weight", 2), ["net.fc.weight", "fc.wieght"]);
+        assert_eq!(near("fc.weight", 9), ["net.fc.weight"]);
         assert_eq!(near("classifier", 3), ["head.w"]);
         assert!(near("classifier", 2).is_empty());
     }

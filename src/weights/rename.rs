@@ -58,11 +58,7 @@ impl Rename {
     /// # Errors
     /// Where it cannot be read or [`Rename::parse`] refuses it.
     pub fn open(path: &Path) -> Result<Rename, WeightsError> {
-        let bytes = Bytes::open(path, false).map_err(|source| WeightsError::Io {
-            path: path.to_owned(),
-            action: "read",
-            source,
-        })?;
+        let bytes = Bytes::open(path, false).map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Rename::parse(text, path),
             Err(_) => Err(WeightsError::Rename { path: path.to_owned(), problems: vec!["not UTF-8 text".into()] }),

@@ -1,12 +1,13 @@
-//! Writes safetensors: aside first, then renamed over the target, so that the target is whole at any time.
+//! Writes safetensors.
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use ::safetensors::tensor::{Dtype as Written, Metadata, TensorInfo};
 
 use super::{Checkpoint, Dtype, StoredTensor, WeightsError};
+use crate::data::write_atomic;
 
 impl Checkpoint {
     /// Writes the tensors as they are to the safetensors file at `path`, with the metadata `format: pt`.
@@ -18,31 +19,16 @@ impl Checkpoint {
     /// # Errors
     /// Where the file cannot be written, or a tensor is called `__metadata__`, which the format reserves.
     pub fn write_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
-        write(self, path).map_err(|source| WeightsError::Io { path: path.to_owned(), action: "written", source })
+        let mut tensors: Vec<(&str, &StoredTensor)> = self.iter().collect();
+        tensors.sort_by_key(|(name, tensor)| (std::cmp::Reverse(written(tensor.dtype())), *name));
+        let write = |out: &mut dyn Write| {
+            let header = header(&tensors)?;
+            out.write_all(&(header.len() as u64).to_le_bytes())?;
+            out.write_all(&header)?;
+            tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes()))
+        };
+        write_atomic(path, write).map_err(WeightsError::Write)
     }
-}
-
-fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
-    let mut tensors: Vec<(&str, &StoredTensor)> = checkpoint.iter().collect();
-    tensors.sort_by_key(|(name, tensor)| (std::cmp::Reverse(written(tensor.dtype())), *name));
-    let header = header(&tensors)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are for their owner only; this one becomes an ordinary file, subject to the umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(parent)?;
-    let mut buffered = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-    buffered.write_all(&(header.len() as u64).to_le_bytes())?;
-    buffered.write_all(&header)?;
-    for (_, tensor) in tensors {
-        buffered.write_all(&tensor.bytes())?;
-    }
-    buffered.flush()?;
-    drop(buffered);
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 /// The header, padded with blanks to a multiple of 8 bytes.
@@ -152,21 +138,9 @@ mod tests {
         let mut checkpoint = sample();
         checkpoint.insert("__metadata__", StoredTensor::from_f32(vec![1], vec![1.0]).unwrap());
         let error = checkpoint.write_safetensors(&path).unwrap_err().to_string();
-        assert!(error.contains("cannot be written") && error.contains("__metadata__"), "{error}");
+        assert!(error.contains("cannot write") && error.contains("__metadata__"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(sample().write_safetensors(&dir.path().join("no/such/dir/w")).is_err());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_file_has_ordinary_permissions() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
-        sample().write_safetensors(&ours).unwrap();
-        std::fs::write(&plain, b"").unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(&ours), mode(&plain));
     }
 }
