@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::bind::{SHOWN, Unmatched};
+use super::error::show;
 use crate::diag::nearest;
 
 /// Names that are compared letter by letter; more would make errors slow.
@@ -38,10 +39,9 @@ pub(super) fn near_names(entry: &Unmatched, among: &[Unmatched]) -> Vec<String> 
 /// The rename rule that would match at least half of the missing names, where one side has something in front of every
 /// name.
 pub(super) fn prefix_hint(missing: &[Unmatched], unexpected: &[Unmatched]) -> Option<String> {
-    let (longer, rule): (_, fn(&str) -> String) = (unexpected, |front| format!("[prefix] \"{front}\" = \"\""));
-    let there = front_of(longer, missing).map(|front| rule(&front));
-    let rule =
-        there.or_else(|| front_of(missing, unexpected).map(|front| format!("[patterns] \"*\" = \"{front}*\"")))?;
+    let taken_off = || front_of(unexpected, missing).map(|front| format!("[prefix] \"{}\" = \"\"", show(&front)));
+    let put_in = || front_of(missing, unexpected).map(|front| format!("[patterns] \"*\" = \"{}*\"", show(&front)));
+    let rule = taken_off().or_else(put_in)?;
     Some(format!("many names differ only in how they begin; --rename MAP.toml with {rule}"))
 }
 
