@@ -65,15 +65,18 @@ static SIGNATURES: [Signature; 10] = [
 ];
 
 impl Activation {
-    /// The function itself.
+    /// The function itself; NaN stays NaN.
     #[inline]
     pub fn apply(self, x: f32) -> f32 {
         match self {
-            Activation::Relu => x.max(0.0),
+            Activation::Relu => if x < 0.0 { 0.0 } else { x },
             Activation::Relu6 => x.clamp(0.0, 6.0),
             Activation::LeakyRelu { slope } => if x < 0.0 { slope as f32 * x } else { x },
             Activation::Elu { alpha } => if x < 0.0 { alpha as f32 * x.exp_m1() } else { x },
-            Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Activation::Gelu => {
+                let x = f64::from(x);
+                (0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))) as f32
+            }
             Activation::GeluTanh => 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044_715 * x * x * x)).tanh()),
             Activation::Silu => x * sigmoid(x),
             Activation::Sigmoid => sigmoid(x),
@@ -88,10 +91,9 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The error function by its Maclaurin series near zero and the continued fraction of `erfc` beyond, in `f64`
-/// (Abramowitz & Stegun 7.1.5 and 7.1.14); exact to `f32`.
-fn erf(x: f32) -> f32 {
-    let x = f64::from(x);
+/// The error function by its Maclaurin series near zero and the continued fraction of `erfc` beyond (Abramowitz &
+/// Stegun 7.1.5 and 7.1.14), to 1e-12.
+fn erf(x: f64) -> f64 {
     let magnitude = x.abs();
     let value = if magnitude < 2.5 {
         let mut term = magnitude;
@@ -110,7 +112,7 @@ fn erf(x: f32) -> f32 {
     } else {
         1.0
     };
-    value.copysign(x) as f32
+    value.copysign(x)
 }
 
 impl Operator for Activation {
@@ -164,15 +166,17 @@ impl Operator for Activation {
         Vec::new()
     }
 
-    /// Comparisons, additions, multiplications and each transcendental function count one.
+    /// Comparisons, additions, multiplications, divisions and each transcendental function count one; factors of one
+    /// in `tanh` count nothing.
     fn cost(&self, _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
-        let per_element = match self {
+        let per_element = match *self {
             Activation::Relu => 1,
             Activation::Relu6 | Activation::LeakyRelu { .. } => 2,
-            Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh { .. } => 3,
+            Activation::Elu { .. } | Activation::Sigmoid => 3,
             Activation::Silu | Activation::HardSigmoid => 4,
             Activation::Gelu | Activation::HardSwish => 5,
-            Activation::GeluTanh => 8,
+            Activation::GeluTanh => 9,
+            Activation::Tanh { scale, slope } => 1 + u64::from(scale != 1.0) + u64::from(slope != 1.0),
         };
         Cost::elementwise(&outputs[0], per_element)
     }
@@ -189,14 +193,113 @@ impl Operator for Activation {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::erf;
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{assert_close, assert_round_trip, build, run, try_build};
+
+    const ALL: [Activation; 13] = [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::LeakyRelu { slope: 0.2 },
+        Activation::Elu { alpha: 1.5 },
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Sigmoid,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::Tanh { scale: 1.0, slope: 1.0 },
+        Activation::Tanh { scale: 1.7159, slope: 2.0 / 3.0 },
+        Activation::Tanh { scale: 2.0, slope: 1.0 },
+    ];
+
+    /// The formulas in `f64`, with Φ as an integral of the bell curve.
+    fn formula(activation: Activation, x: f64) -> f64 {
+        let sigmoid = 1.0 / (1.0 + (-x).exp());
+        let hard = if x <= -3.0 { 0.0 } else if x >= 3.0 { 1.0 } else { x / 6.0 + 0.5 };
+        match activation {
+            Activation::Relu => if x > 0.0 { x } else { 0.0 },
+            Activation::Relu6 => if x > 6.0 { 6.0 } else if x > 0.0 { x } else { 0.0 },
+            Activation::LeakyRelu { slope } => if x > 0.0 { x } else { slope * x },
+            Activation::Elu { alpha } => if x > 0.0 { x } else { alpha * (x.exp() - 1.0) },
+            Activation::Gelu => x * (0.5 + simpson(|t| (-t * t / 2.0).exp(), x) / std::f64::consts::TAU.sqrt()),
+            Activation::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Activation::Silu => x * sigmoid,
+            Activation::Sigmoid => sigmoid,
+            Activation::HardSigmoid => hard,
+            Activation::HardSwish => x * hard,
+            Activation::Tanh { scale, slope } => scale * (slope * x).tanh(),
+        }
+    }
+
+    /// The integral from 0 to `x`, by Simpson's rule.
+    fn simpson(f: impl Fn(f64) -> f64, x: f64) -> f64 {
+        let step = x / 1000.0;
+        let inner: f64 = (1..1000).map(|i| f(f64::from(i) * step) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
+        (f(0.0) + inner + f(x)) * step / 3.0
+    }
+
+    #[test]
+    fn functions_match_their_formulas() {
+        let x: Vec<f32> = (-80..=80).map(|i| i as f32 * 0.125).collect();
+        for activation in ALL {
+            let output = run(&activation, &[(&[1, x.len()], x.clone())], &[]);
+            let expected: Vec<f64> = x.iter().map(|&x| formula(activation, f64::from(x))).collect();
+            // A few roundings of numbers up to 10; `assert_close` scales by the largest.
+            assert_close(&output[0], &expected, 2e-7);
+        }
+    }
+
+    #[test]
+    fn nan_stays_nan_and_large_numbers_do_not_make_one() {
+        for activation in ALL {
+            assert!(activation.apply(f32::NAN).is_nan(), "{activation:?}");
+            for x in [-1e4, 1e4] {
+                assert!(activation.apply(x).is_finite(), "{activation:?} of {x}");
+            }
+        }
+    }
 
     #[test]
     fn erf_matches_tabulated_values() {
-        for (x, expected) in [(0.0, 0.0), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3), (3.0, 0.999_977_9)] {
-            assert!((erf(x) - expected).abs() < 1e-7, "erf({x})");
-            assert!((erf(-x) + expected).abs() < 1e-7, "erf(-{x})");
+        for (x, expected) in [
+            (0.0, 0.0),
+            (0.5, 0.520_499_877_813_05),
+            (1.0, 0.842_700_792_949_71),
+            (2.0, 0.995_322_265_018_95),
+            (2.5, 0.999_593_047_982_56),
+            (3.0, 0.999_977_909_503_00),
+        ] {
+            assert!((erf(x) - expected).abs() < 1e-13, "erf({x})");
+            assert!((erf(-x) + expected).abs() < 1e-13, "erf(-{x})");
         }
+        let (below, above) = (erf(2.5 - 1e-9), erf(2.5));
+        assert!(below < above && above - below < 1e-10, "{below} {above}");
+    }
+
+    #[test]
+    fn describes_itself() {
+        for activation in ALL {
+            assert_round_trip(&activation, &[]);
+        }
+        for signature in Activation::signatures() {
+            let default: Activation = build(signature.layer, &[], &[]);
+            assert_eq!(default.describe().0, signature.layer);
+            assert_round_trip(&default, &[]);
+        }
+        let error = try_build::<Activation>("gelu", &[("form", Value::word("exact"))], &[]);
+        assert_eq!(error.unwrap_err().param, Some("form"));
+    }
+
+    #[test]
+    fn counts_per_element() {
+        let shape = [Shape::known(&[2, 3, 4])];
+        let flops = ALL.map(|activation| activation.cost(&shape, &shape).unwrap().flops);
+        assert_eq!(flops, [1, 2, 2, 3, 5, 9, 4, 3, 4, 5, 1, 3, 2].map(|each: u64| Dim::from(24 * each)));
     }
 }

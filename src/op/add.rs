@@ -67,3 +67,43 @@ impl Operator for Add {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dim::Dim;
+    use crate::op::testing::{assert_round_trip, infer_one, run};
+
+    #[test]
+    fn takes_values_of_one_shape() {
+        let (map, vector): (&[u64], &[u64]) = (&[8, 5, 4], &[160]);
+        assert_eq!(infer_one(&Add, &[map, map, map]), Ok(map.to_vec()));
+        assert_eq!(infer_one(&Add, &[vector, vector]), Ok(vector.to_vec()));
+        let differ = |right, axes| Err(ShapeError::Differ { left: 0, right, axes });
+        assert_eq!(infer_one(&Add, &[map, map, &[8, 4, 5]]), differ(2, vec![1, 2]));
+        assert_eq!(infer_one(&Add, &[map, &[8, 1, 1]]), differ(1, vec![1, 2]));
+        assert_eq!(infer_one(&Add, &[map, vector]), differ(1, vec![]));
+    }
+
+    #[test]
+    fn sizes_may_be_equal_in_another_form() {
+        let h = Dim::symbol("H", 1);
+        let halves = h.floor_div(2).unwrap().add(&h.ceil_div(2).unwrap()).unwrap();
+        let shape = |height: &Dim| Shape(vec![1u64.into(), height.clone(), 3u64.into()]);
+        assert_eq!(Add.infer(&[shape(&h), shape(&halves)]), Ok(vec![shape(&h)]));
+        let other = shape(&h.add(&Dim::ONE).unwrap());
+        assert!(matches!(Add.infer(&[shape(&h), other]), Err(ShapeError::Differ { .. })));
+    }
+
+    #[test]
+    fn adds_each_operand() {
+        assert_round_trip(&Add, &[]);
+        let shapes = [(); 3].map(|()| Shape::known(&[1, 2, 2]));
+        assert_eq!(Add.cost(&shapes, &shapes[..1]).unwrap().flops, Dim::from(8u64));
+        let operand = |factor: f32| [1.0, 2.0, 3.0, 4.0].map(|x| x * factor).to_vec();
+        let dims: &[usize] = &[1, 1, 2, 2];
+        let output = run(&Add, &[(dims, operand(1.0)), (dims, operand(10.0)), (dims, operand(-0.5))], &[]);
+        assert_eq!(output[0], operand(10.5));
+    }
+}

@@ -46,7 +46,7 @@ pub(super) fn widest_part(size: u64, parts: u64) -> u64 {
     let (whole, rest) = (size / parts, size % parts);
     match rest {
         0 => whole,
-        _ if parts % rest == 0 => whole + 1,
+        _ if parts.is_multiple_of(rest) => whole + 1,
         _ => whole + 2,
     }
 }

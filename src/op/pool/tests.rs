@@ -3,11 +3,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::op::testing::{assert_close, assert_round_trip, build, infer_one, run, seeded, try_build};
 
+type Args<'a> = &'a [(&'static str, Value)];
+
 fn int(value: u64) -> Value {
     Value::int(value)
 }
 
-fn pool(layer: &str, args: &[(&'static str, Value)]) -> Pool {
+fn pool(layer: &str, args: Args) -> Pool {
     build(layer, args, &[])
 }
 
@@ -38,9 +40,9 @@ fn sizes_may_be_symbols() {
 
 #[test]
 fn describes_itself() {
-    let windows: &[(&'static str, Value)] =
+    let windows: Args =
         &[("kernel", Value::ints(&[3, 2])), ("stride", int(2)), ("pad", Value::ints(&[1, 0, 1, 1]))];
-    let forms: [&[(&'static str, Value)]; 4] =
+    let forms: [Args; 4] =
         [windows, &[("kernel", Value::word("global"))], &[("to", int(3))], &[("kernel", int(2))]];
     for (layer, args) in ["maxpool", "avgpool"].into_iter().flat_map(|layer| forms.map(|args| (layer, args))) {
         assert_round_trip(&pool(layer, args), &[]);
@@ -61,7 +63,7 @@ fn stride_is_the_kernel_where_not_given() {
 
 #[test]
 fn refuses_arguments_without_meaning() {
-    let refused: [(&str, &[(&'static str, Value)], &str); 8] = [
+    let refused: [(&str, Args, &str); 8] = [
         ("avgpool", &[], "kernel"),
         ("avgpool", &[("kernel", Value::word("all"))], "kernel"),
         ("avgpool", &[("to", int(3)), ("kernel", int(3))], "kernel"),
@@ -98,7 +100,7 @@ fn a_window_of_padding_has_no_maximum() {
 #[test]
 fn counts() {
     let (input, output) = ([Shape::known(&[2, 6, 4])], |op: &Pool| op.infer(&[Shape::known(&[2, 6, 4])]).unwrap());
-    let cost = |layer, args: &[(&'static str, Value)]| {
+    let cost = |layer, args: Args| {
         let op = pool(layer, args);
         let cost = op.cost(&input, &output(&op)).unwrap();
         assert_eq!(cost.macs, Dim::ZERO);

@@ -1,5 +1,9 @@
 //! Window arithmetic shared by convolutions and pooling (Dumoulin & Visin 2016, arXiv:1603.07285).
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use super::attr::{ArgError, Call, Param, Value, param, words};
 use super::error::ShapeError;
 use super::{Reach, Window};
