@@ -173,7 +173,7 @@ def conv_depthwise_multiplier():
 
 @case("""
   input x: [4, 3, 4]
-  up: conv_transpose(6, 3, stride = 2, pad = 1, out_pad = 1, groups = 2)
+  up: conv_transpose(6, 3, stride = 2, pad = 1, output_pad = 1, groups = 2)
   output y
 """)
 def conv_transpose_groups():
@@ -184,7 +184,7 @@ def conv_transpose_groups():
 
 @case("""
   input x: [3, 4, 3]
-  up: conv_transpose(2, [3, 2], stride = [1, 3], dilation = [2, 1], out_pad = [0, 2], bias = false)
+  up: conv_transpose(2, [3, 2], stride = [1, 3], dilation = [2, 1], output_pad = [0, 2], bias = false)
   output y
 """)
 def conv_transpose_rectangular():
