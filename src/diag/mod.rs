@@ -152,13 +152,57 @@ impl Sink {
     }
 }
 
-/// The candidate nearest to a misspelt `name`, if one is near enough to be meant.
+/// The candidate nearest to a misspelt `name`, if one is near enough to be meant: a few letters away, or with the same
+/// beginning or end, as `pad` and `padding` or `channels` and `out_channels`.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (name.chars().count() / 3).max(1);
+    let distance = |candidate: &str| {
+        let (short, long) = if candidate.len() < name.len() { (candidate, name) } else { (name, candidate) };
+        let is_part = 3 <= short.len() && (long.starts_with(short) || long.ends_with(short));
+        let letters = strsim::damerau_levenshtein(name, candidate);
+        if letters <= allowed { (0 < letters).then_some(letters) } else { is_part.then_some(allowed + letters) }
+    };
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|&(distance, _)| 0 < distance && distance <= allowed)
+        .filter_map(|candidate| Some((distance(candidate)?, candidate)))
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_a_few_letters_away_or_a_part() {
+        let params = ["channels", "kernel", "stride", "pad", "bias"];
+        for (name, near) in [
+            ("strides", Some("stride")),
+            ("knerel", Some("kernel")),
+            ("padding", Some("pad")),
+            ("kernel_size", Some("kernel")),
+            ("out_channels", Some("channels")),
+            ("chan", Some("channels")),
+            ("pad", None),
+            ("dilation", None),
+            ("k", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name, params), near, "{name}");
+        }
+        assert_eq!(nearest("layer12", ["layer1", "layer2", "lay"]), Some("layer1"));
+    }
+
+    #[test]
+    fn a_mistake_in_a_block_called_twice_is_one() {
+        let mut sink = Sink::default();
+        let at = |start| Span { start, end: 9, ..Span::default() };
+        for start in [5, 5, 2] {
+            sink.push(Diagnostic::new(codes::E0301, at(start), "x"));
+        }
+        sink.push(Diagnostic::new(codes::W0501, at(5), "x"));
+        assert!(sink.has_errors());
+        let places: Vec<_> = sink.into_sorted().iter().map(|d| (d.primary.span.start, d.code)).collect();
+        assert_eq!(places, [(2, codes::E0301), (5, codes::E0301), (5, codes::W0501)]);
+    }
 }

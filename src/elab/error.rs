@@ -147,7 +147,7 @@ impl From<NameError> for Diagnostic {
             }
             NameError::Setting { name, message, near, span } => {
                 let diagnostic = Diagnostic::new(codes::E0219, span, format!("`{name}` cannot be set")).label(message);
-                did_you_mean(diagnostic, near, span)
+                with_help(diagnostic, near.map(|near| format!("did you mean `{near}`?")))
             }
         }
     }
