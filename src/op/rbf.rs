@@ -16,7 +16,7 @@ pub struct Rbf {
 
 static SIGNATURES: [Signature; 1] = [Signature {
     layer: "rbf",
-    params: &[param("codes", "", "lists of numbers, or bitmaps: strings with `#` for +1 and `.` or a space for -1")],
+    params: &[param("codes", "", "lists of numbers, or bitmaps: strings, or lists of strings, with `#` for +1 and `.` or a space for -1")],
     operands: Operands::Above,
     doc: "squared Euclidean distance to each of some fixed codes",
 }];
@@ -94,34 +94,47 @@ impl Operator for Rbf {
 }
 
 fn code_of(i: usize, code: &Value) -> Result<Vec<f64>, ArgError> {
-    let wrong = |message: String| ArgError::new("codes", message);
     match code {
-        Value::Str(bitmap) => bitmap
-            .chars()
-            .map(|pixel| match pixel {
-                '#' => Ok(1.0),
-                '.' | ' ' => Ok(-1.0),
-                other => Err(wrong(format!("has `{other}` in code {i}: a bitmap is of `#`, `.` and spaces"))),
-            })
-            .collect(),
-        Value::List(numbers) => numbers
-            .iter()
-            .map(|number| match number {
-                Value::Float(number) if number.is_finite() => Ok(*number),
-                Value::Int(number) => number.as_known().map(|known| known as f64).ok_or_else(|| {
-                    wrong(format!("needs known numbers, but code {i} has `{number}`"))
-                }),
-                Value::Float(_)
-                | Value::Bool(_)
-                | Value::Str(_)
-                | Value::Word(_)
-                | Value::List(_)
-                | Value::Range(..)
-                | Value::Shape(_) => Err(wrong(format!("has {number} in code {i}, not a finite number"))),
-            })
-            .collect(),
+        Value::Str(bitmap) => bits_of(i, bitmap),
+        Value::List(items) => {
+            let parts = items.iter().map(|item| match item {
+                Value::Str(row) => bits_of(i, row),
+                number => number_of(i, number).map(|number| vec![number]),
+            });
+            Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
+        }
         Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Word(_) | Value::Range(..) | Value::Shape(_) => {
-            Err(wrong(format!("has {} as code {i}, not a bitmap or a list of numbers", code.kind())))
+            let message = format!("has {} as code {i}, not a bitmap or a list of numbers", code.kind());
+            Err(ArgError::new("codes", message))
+        }
+    }
+}
+
+fn bits_of(i: usize, bitmap: &str) -> Result<Vec<f64>, ArgError> {
+    let bit = |pixel| match pixel {
+        '#' => Ok(1.0),
+        '.' | ' ' => Ok(-1.0),
+        other => {
+            Err(ArgError::new("codes", format!("has `{other}` in code {i}: a bitmap is of `#`, `.` and spaces")))
+        }
+    };
+    bitmap.chars().map(bit).collect()
+}
+
+fn number_of(i: usize, number: &Value) -> Result<f64, ArgError> {
+    match number {
+        Value::Float(number) if number.is_finite() => Ok(*number),
+        Value::Int(number) => number.as_known().map(|known| known as f64).ok_or_else(|| {
+            ArgError::new("codes", format!("needs known numbers, but code {i} has `{number}`"))
+        }),
+        Value::Float(_)
+        | Value::Bool(_)
+        | Value::Str(_)
+        | Value::Word(_)
+        | Value::List(_)
+        | Value::Range(..)
+        | Value::Shape(_) => {
+            Err(ArgError::new("codes", format!("has {number} in code {i}, not a finite number")))
         }
     }
 }
@@ -169,6 +182,7 @@ mod tests {
         let (_, args) = op.describe();
         assert_eq!(args[0].1.to_string(), "[\"#..\", \"#..\", [0.5, 0.0, -2.0]]");
         assert_eq!(rbf(&[Value::ints(&[1, 0])]).codes, [[1.0, 0.0]]);
+        assert_eq!(rbf(&[Value::List(vec![bitmap("#."), bitmap(".#")])]), rbf(&[bitmap("#..#")]));
     }
 
     #[test]
@@ -179,6 +193,7 @@ mod tests {
             (Value::List(vec![bitmap("#."), bitmap("#")]), "has 1 elements in code 1, but 2 in code 0"),
             (Value::List(vec![bitmap("")]), "without elements"),
             (Value::List(vec![bitmap("#x")]), "`x` in code 0"),
+            (Value::List(vec![Value::List(vec![bitmap("#."), bitmap("x#")])]), "`x` in code 0"),
             (Value::List(vec![numbers(&[f64::NAN])]), "not a finite number"),
             (Value::List(vec![Value::int(1)]), "an integer as code 0"),
             (Value::List(vec![Value::List(vec![Value::Int(Dim::symbol("H", 1))])]), "needs known numbers"),

@@ -1,0 +1,183 @@
+//! Parameters and MACs of every shipped net, to the unit, and how few lines it takes to say them.
+//!
+//! The figures are those of torchvision's metadata and of the papers where these are exact, else sums over the layers.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use netc::dim::Dim;
+use netc::{Compiled, Settings};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Net, trainable parameters, MACs of convolutions and linear layers.
+const COUNTS: [(&str, u64, u64); 36] = [
+    ("alexnet", 61_100_840, 714_188_480),
+    ("alexnet_2012", 60_965_224, 724_406_816),
+    ("bottleneck", 15_920, 12_443_648),
+    ("bottleneck_direct", 153_632, 120_422_400),
+    ("cifar_plain110", 1_727_962, 252_887_680),
+    ("cifar_plain20", 269_722, 40_551_040),
+    ("cifar_plain32", 464_154, 68_862_592),
+    ("cifar_plain44", 658_586, 97_174_144),
+    ("cifar_plain56", 853_018, 125_485_696),
+    ("cifar_resnet110", 1_727_962, 252_887_680),
+    ("cifar_resnet20", 269_722, 40_551_040),
+    ("cifar_resnet32", 464_154, 68_862_592),
+    ("cifar_resnet44", 658_586, 97_174_144),
+    ("cifar_resnet56", 853_018, 125_485_696),
+    ("densenet121", 7_978_856, 2_834_161_664),
+    ("googlenet", 6_624_904, 1_498_376_192),
+    ("googlenet_2014", 6_998_552, 1_582_671_872),
+    ("inception_module", 163_696, 128_049_152),
+    ("lenet5", 61_706, 416_520),
+    ("lenet5_1998", 60_000, 325_680),
+    ("mobilenet_v2", 3_504_872, 300_774_272),
+    ("network_in_network", 966_986, 222_486_528),
+    ("plain18", 11_515_688, 1_794_805_760),
+    ("plain34", 21_623_848, 3_644_493_824),
+    ("resnet101", 44_549_160, 7_801_405_440),
+    ("resnet152", 60_192_808, 11_513_626_624),
+    ("resnet18", 11_689_512, 1_814_073_344),
+    ("resnet34", 21_797_672, 3_663_761_408),
+    ("resnet34_a", 21_623_848, 3_644_493_824),
+    ("resnet50", 25_557_032, 4_089_184_256),
+    ("resnet50_paper", 25_557_032, 3_857_973_248),
+    ("vgg11", 132_863_336, 7_609_090_048),
+    ("vgg13", 133_047_848, 11_308_466_176),
+    ("vgg16", 138_357_544, 15_470_264_320),
+    ("vgg16_bn", 138_365_992, 15_470_264_320),
+    ("vgg19", 143_667_240, 19_632_062_464),
+];
+
+/// The modules of the published GoogLeNet: parameters, MACs.
+const INCEPTION: [(&str, u64, u64); 9] = [
+    ("inception3a", 163_696, 128_049_152),
+    ("inception3b", 388_736, 304_267_264),
+    ("inception4a", 376_176, 73_608_192),
+    ("inception4b", 449_160, 87_908_352),
+    ("inception4c", 510_104, 99_850_240),
+    ("inception4d", 605_376, 118_515_712),
+    ("inception4e", 868_352, 169_996_288),
+    ("inception5a", 1_043_456, 51_079_168),
+    ("inception5b", 1_444_080, 70_697_984),
+];
+
+fn spec(name: &str) -> PathBuf {
+    PathBuf::from(format!("specs/{name}.net"))
+}
+
+fn set(name: &str, settings: &[&str]) -> Result<Compiled, netc::CompileError> {
+    let set = settings.iter().map(|&text| text.to_owned()).collect();
+    netc::compile_with(spec(name), &Settings { set, ..Settings::default() })
+}
+
+/// Trainable parameters and MACs of the nodes whose path starts with `prefix`, without those that exist in training
+/// only.
+fn counts(compiled: &Compiled, prefix: &str) -> Result<(u64, Dim), Box<dyn Error>> {
+    let (net, shapes) = (&compiled.net, &compiled.shapes);
+    let train_only = net.train_only();
+    let (mut params, mut macs) = (0, Dim::ZERO);
+    for id in net.nodes().filter(|&id| !train_only[id.index()] && net.node(id).path.starts_with(prefix)) {
+        for spec in shapes.params(net, id).iter().filter(|spec| spec.role.trainable()) {
+            params += spec.elements().ok_or("too many parameters")?;
+        }
+        let cost = net.node(id).op.cost(&shapes.operands(net, id), shapes.results(id))?;
+        macs = macs.add(&cost.macs)?;
+    }
+    Ok((params, macs))
+}
+
+#[test]
+fn counts_are_those_of_the_references() -> Outcome {
+    for (name, params, macs) in COUNTS {
+        let compiled = netc::compile(spec(name))?;
+        assert_eq!(counts(&compiled, "")?, (params, Dim::from(macs)), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_net_is_named_as_its_file_and_without_advice() -> Outcome {
+    let mut nets = BTreeSet::new();
+    for entry in Path::new("specs").read_dir()? {
+        let path = entry?.path();
+        let Some(name) = path.file_stem().and_then(|name| name.to_str()).filter(|_| path.is_file()) else { continue };
+        let compiled = netc::compile(&path)?;
+        assert_eq!(compiled.net.name, name);
+        let advice: Vec<&str> = compiled.advice.iter().map(|advice| advice.title.as_str()).collect();
+        assert!(advice.is_empty(), "{name}: {advice:?}");
+        nets.insert(name.to_owned());
+    }
+    nets.remove("unet");
+    assert_eq!(nets, COUNTS.iter().map(|(name, ..)| (*name).to_owned()).collect());
+    Ok(())
+}
+
+#[test]
+fn inception_modules_cost_what_the_paper_means() -> Outcome {
+    let compiled = netc::compile(spec("googlenet_2014"))?;
+    for (module, params, macs) in INCEPTION {
+        assert_eq!(counts(&compiled, &format!("{module}."))?, (params, Dim::from(macs)), "{module}");
+    }
+    Ok(())
+}
+
+#[test]
+fn alexnet_without_its_groups() -> Outcome {
+    assert_eq!(counts(&set("alexnet_2012", &["groups=1"])?, "")?, (62_378_344, Dim::from(1_135_256_096u64)));
+    Ok(())
+}
+
+/// As torchvision has MobileNetV2 with `width_mult=0.5`.
+#[test]
+fn mobilenet_at_half_width() -> Outcome {
+    assert_eq!(counts(&set("mobilenet_v2", &["width=0.5"])?, "")?.0, 1_968_680);
+    Ok(())
+}
+
+#[test]
+fn unet_costs_a_formula_in_height_and_width() -> Outcome {
+    let area = Dim::symbol("H", 16).mul(&Dim::symbol("W", 16))?;
+    let (params, macs) = counts(&netc::compile(spec("unet"))?, "")?;
+    assert_eq!((params, macs), (31_031_810, area.mul(&Dim::from(735_040u64))?));
+    assert_eq!(counts(&set("unet", &["H=256", "W=256"])?, "")?.1, Dim::from(735_040u64 * 256 * 256));
+    Ok(())
+}
+
+/// LeCun et al. 1998, section II.B: weights used times positions, biases, and the 840 of the output layer.
+#[test]
+fn lenet5_of_1998_has_340_908_connections() -> Outcome {
+    let compiled = netc::compile(spec("lenet5_1998"))?;
+    let (net, shapes) = (&compiled.net, &compiled.shapes);
+    let mut connections = Dim::from(84u64 * 10);
+    for id in net.nodes().filter(|&id| !shapes.params(net, id).is_empty()) {
+        let outputs = shapes.results(id)[0].elements()?;
+        let macs = net.node(id).op.cost(&shapes.operands(net, id), shapes.results(id))?.macs;
+        // S2 and S4 see four pixels and a bias.
+        let weights = if macs == Dim::ZERO { outputs.mul(&Dim::from(4u64))? } else { macs };
+        connections = connections.add(&weights)?.add(&outputs)?;
+    }
+    assert_eq!(connections, Dim::from(340_908u64));
+    Ok(())
+}
+
+#[test]
+fn each_digit_of_lenet5_has_a_drawing_of_its_own() -> Outcome {
+    let compiled = netc::compile(spec("lenet5_1998"))?;
+    let rbf = compiled
+        .net
+        .nodes()
+        .find_map(|id| if let netc::op::Op::Rbf(rbf) = &compiled.net.node(id).op { Some(rbf) } else { None });
+    let codes = &rbf.ok_or("no rbf")?.codes;
+    assert_eq!(codes.len(), 10);
+    for (i, code) in codes.iter().enumerate() {
+        assert_eq!(code.len(), 7 * 12);
+        for other in &codes[..i] {
+            let differing = code.iter().zip(other).filter(|(a, b)| a != b).count();
+            assert!(differing >= 12, "{i}: {differing} cells");
+        }
+    }
+    Ok(())
+}
