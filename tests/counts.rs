@@ -181,3 +181,41 @@ fn each_digit_of_lenet5_has_a_drawing_of_its_own() -> Outcome {
     }
     Ok(())
 }
+
+/// Lines of a file and of everything it imports, comments and blank lines aside.
+fn lines(path: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<usize, Box<dyn Error>> {
+    if !seen.insert(path.canonicalize()?) {
+        return Ok(0);
+    }
+    let text = std::fs::read_to_string(path)?;
+    let says = |line: &&str| !line.is_empty() && (!line.starts_with('#') || line.starts_with("#["));
+    let mut count = text.lines().map(str::trim).filter(says).count();
+    for import in text.lines().filter_map(|line| line.strip_prefix("import ")) {
+        let folder = path.parent().ok_or("no folder")?;
+        count += lines(&folder.join(import.trim_matches('"')), seen)?;
+    }
+    Ok(count)
+}
+
+#[test]
+fn classic_nets_take_few_lines() -> Outcome {
+    for (name, limit) in [("lenet5", 20), ("resnet50", 60), ("googlenet", 80)] {
+        let count = lines(&spec(name), &mut BTreeSet::new())?;
+        assert!(count <= limit, "{name} takes {count} lines");
+    }
+    Ok(())
+}
+
+#[test]
+fn files_of_blocks_check_clean() -> Outcome {
+    let mut files = 0;
+    for entry in Path::new("specs/blocks").read_dir()? {
+        let path = entry?.path();
+        let name = path.display().to_string();
+        let checked = netc::check(&name, std::fs::read(&path)?, &netc::FileLoader, &Settings::default());
+        assert!(checked.compiled.is_none() && checked.diagnostics.is_empty(), "{name}: {:?}", checked.diagnostics);
+        files += 1;
+    }
+    assert!(files > 5);
+    Ok(())
+}
