@@ -91,6 +91,7 @@ impl Operator for Conv {
             }
         }
         let [out_h, out_w] = self.windows.output([h, w])?;
+        super::countable(&self.params(inputs))?;
         Ok(vec![Shape(vec![self.out_c.into(), out_h, out_w])])
     }
 
@@ -260,10 +261,10 @@ mod tests {
         let args = [("channels", huge.clone()), ("kernel", huge.clone()), ("pad", huge.clone()), ("bias", Value::Bool(true))];
         let input = [Shape::known(&[u64::MAX, u64::MAX, u64::MAX])];
         let op = conv(&args);
-        let output = op.infer(&input).unwrap();
+        assert!(matches!(op.infer(&input), Err(ShapeError::Misfit { .. })));
         assert_eq!(op.params(&input)[0].elements(), None);
         assert_eq!(op.params(&input)[0].fan_in, u64::MAX);
-        assert_eq!(op.cost(&input, &output), Err(DimError::Overflow));
+        assert_eq!(op.cost(&input, &input), Err(DimError::Overflow));
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl Operator for ConvTranspose {
                 return Err(ShapeError::Indivisible { attr: "groups", what, value: value.into(), by: self.groups });
             }
         }
+        super::countable(&self.params(inputs))?;
         Ok(vec![Shape(vec![self.out_c.into(), self.output_on(0, h)?, self.output_on(1, w)?])])
     }
 

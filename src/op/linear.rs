@@ -38,6 +38,7 @@ impl Operator for Linear {
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
         known(vector(inputs, 0)?, "input features")?;
+        super::countable(&self.params(inputs))?;
         Ok(vec![Shape::known(&[self.features])])
     }
 

@@ -12,6 +12,9 @@ pub mod geom;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Shape, View, ViewMut};
@@ -76,7 +79,7 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
-    /// How many numbers it holds; `None` when that overflows.
+    /// How many numbers it holds; `None` when that overflows, which `infer` does not let happen.
     pub fn elements(&self) -> Option<u64> {
         self.shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size))
     }
@@ -84,6 +87,17 @@ impl ParamSpec {
     /// A tensor with no fans.
     pub fn plain(leaf: &'static str, shape: Vec<u64>, role: Role) -> Self {
         ParamSpec { leaf, shape, role, fan_in: 0, fan_out: 0 }
+    }
+}
+
+/// Checks that 64 bits can count the bytes of each tensor, whatever its elements are.
+fn countable(params: &[ParamSpec]) -> Result<(), ShapeError> {
+    match params.iter().find(|spec| spec.elements().is_none_or(|elements| elements > u64::MAX / 8)) {
+        Some(spec) => {
+            let (leaf, shape) = (spec.leaf, Shape::known(&spec.shape));
+            Err(ShapeError::misfit(format!("`{leaf}` of {} has more elements than can be counted", shape.claim())))
+        }
+        None => Ok(()),
     }
 }
 

@@ -75,6 +75,7 @@ impl Operator for TableConv {
             }
         }
         let [out_h, out_w] = self.windows.output([h, w])?;
+        super::countable(&self.params(inputs))?;
         Ok(vec![Shape(vec![self.table.len().into(), out_h, out_w])])
     }
 
