@@ -1,0 +1,18 @@
+//! Drops what does nothing in inference: identity and dropout.
+
+use super::Optimised;
+use crate::op::Op;
+
+pub(super) fn drop_identities(optimised: &mut Optimised) {
+    for id in optimised.net.topological() {
+        if !matches!(optimised.net.node(id).op, Op::Identity(_) | Op::Dropout(_)) {
+            continue;
+        }
+        let Some(&operand) = optimised.net.operands(id).first() else { continue };
+        let path = optimised.net.node(id).path.clone();
+        optimised.net.replace_uses(id.into(), operand);
+        optimised.net.remove(id, Some(operand.node));
+        optimised.params.remove(&id);
+        optimised.note("drop_identities", &path, true, "its value is its operand's".to_owned());
+    }
+}

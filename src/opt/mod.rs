@@ -1,0 +1,116 @@
+//! Rewrites of a graph that leave its meaning alone: the ordered list and nothing else. Each rewrite is one file and
+//! one function over the graph; after each the invariants of `ir` hold and shapes are inferred afresh.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod drop_identities;
+mod fold_batch_norm;
+mod prune;
+
+use std::collections::HashMap;
+
+use crate::ir::{Net, NodeId, verify};
+use crate::op::ParamSpec;
+use crate::shape::{self, Shapes};
+
+/// A graph made for inference, and where its parameters come from.
+#[derive(Clone, Debug)]
+pub struct Optimised {
+    /// The graph.
+    pub net: Net,
+    /// Its shapes.
+    pub shapes: Shapes,
+    /// The parameters of each node in the order of [`Operator::params`](crate::op::Operator::params).
+    pub params: HashMap<NodeId, Vec<Source>>,
+    /// What was done, and what was declined and why, in order.
+    pub log: Vec<Entry>,
+}
+
+/// Where a parameter of an optimised graph comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A tensor of the checkpoint.
+    Stored {
+        /// Its name: path and leaf.
+        name: String,
+        /// What the operator says of it.
+        spec: ParamSpec,
+    },
+    /// A weight whose output channels are scaled by a batch norm behind it.
+    Scaled {
+        /// The weight.
+        weight: Box<Source>,
+        /// Which axis of the weight runs over output channels, and in how many groups it is repeated before that.
+        axis: usize,
+        /// The batch norm.
+        norm: Norm,
+    },
+    /// The bias that remains of a batch norm: `(bias - mean) * scale + shift`.
+    Shifted {
+        /// The bias in front of it, if there was one.
+        bias: Option<Box<Source>>,
+        /// The batch norm.
+        norm: Norm,
+    },
+}
+
+/// A batch norm by its parameters' names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// The path of the batch norm.
+    pub path: String,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether it has a scale and a shift of its own.
+    pub affine: bool,
+    /// Channels.
+    pub channels: u64,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The rewrite.
+    pub rewrite: &'static str,
+    /// The node it was tried on.
+    pub path: String,
+    /// What was done, or why nothing was.
+    pub outcome: String,
+    /// Whether something was done.
+    pub applied: bool,
+}
+
+impl Optimised {
+    fn note(&mut self, rewrite: &'static str, path: &str, applied: bool, outcome: String) {
+        self.log.push(Entry { rewrite, path: path.to_owned(), outcome, applied });
+    }
+}
+
+type Rewrite = fn(&mut Optimised);
+
+const REWRITES: [Rewrite; 3] = [prune::prune, drop_identities::drop_identities, fold_batch_norm::fold_batch_norm];
+
+/// Makes a graph ready for inference. The paths that `keep` names stay, as further outputs.
+pub fn optimise(net: &Net, shapes: &Shapes) -> Optimised {
+    let mut optimised =
+        Optimised { net: net.clone(), shapes: shapes.clone(), params: stored_params(net, shapes), log: Vec::new() };
+    optimised.net.outputs.retain(|output| output.train.is_none());
+    for rewrite in REWRITES {
+        rewrite(&mut optimised);
+        debug_assert_eq!(verify(&optimised.net), Ok(()));
+        if let Ok(shapes) = shape::infer(&optimised.net) {
+            optimised.shapes = shapes;
+        }
+    }
+    optimised
+}
+
+fn stored_params(net: &Net, shapes: &Shapes) -> HashMap<NodeId, Vec<Source>> {
+    net.nodes()
+        .map(|id| {
+            let path = &net.node(id).path;
+            let stored = |spec: ParamSpec| Source::Stored { name: format!("{path}.{}", spec.leaf), spec };
+            (id, shapes.params(net, id).into_iter().map(stored).collect())
+        })
+        .collect()
+}
