@@ -8,8 +8,11 @@ use crate::diag::{Diagnostic, Sink, SourceMap, Span};
 use crate::elab::error::NameError;
 use crate::elab::{self, Loader, Options};
 use crate::ir::Net;
+use crate::opt;
+use crate::run::{Executable, RunError, RunOptions};
 use crate::shape::Shapes;
 use crate::syntax;
+use crate::weights::{Checkpoint, InitSpec};
 use crate::syntax::ast::{Expr, Name};
 
 /// A checked net with everything that reports, plans and messages need.
@@ -216,5 +219,50 @@ fn reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+impl Compiled {
+    /// Makes the net ready to run with the tensors of a checkpoint.
+    ///
+    /// # Errors
+    /// When the checkpoint does not fit, or a size of the net is not known.
+    ///
+    /// ```
+    /// use netc::weights::{Scheme, init};
+    ///
+    /// let compiled = netc::compile("specs/lenet5.net")?;
+    /// let weights = init(&compiled.init_specs(), Scheme::He, 1)?;
+    /// let executable = compiled.plan(&weights)?;
+    /// let digit = ndarray::ArrayD::<f32>::zeros(vec![1, 1, 32, 32]);
+    /// assert_eq!(executable.run(&digit)?.shape(), [1, 10]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn plan(&self, weights: &Checkpoint) -> Result<Executable, RunError> {
+        self.plan_with(weights, &RunOptions::default())
+    }
+
+    /// Makes the net ready to run, with threads and tolerances from the caller.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_with(&self, weights: &Checkpoint, options: &RunOptions) -> Result<Executable, RunError> {
+        let optimised = opt::optimise(&self.net, &self.shapes);
+        Executable::new(&self.net, &self.shapes, optimised, weights, options)
+    }
+
+    /// What [`weights::init`](crate::weights::init) needs to make weights for this net.
+    pub fn init_specs(&self) -> Vec<InitSpec> {
+        let of_node = |id| {
+            let path = self.net.node(id).path.clone();
+            self.shapes.params(&self.net, id).into_iter().map(move |spec| InitSpec {
+                name: format!("{path}.{}", spec.leaf),
+                shape: spec.shape,
+                fan_in: spec.fan_in,
+                fan_out: spec.fan_out,
+                role: spec.role,
+            })
+        };
+        self.net.nodes().flat_map(of_node).collect()
     }
 }

@@ -9,9 +9,13 @@ pub mod elab;
 pub mod ir;
 pub mod kernel;
 pub mod op;
+pub mod opt;
+pub mod plan;
+pub mod run;
 pub mod shape;
 pub mod syntax;
 pub mod tensor;
 pub mod weights;
 
 pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};
+pub use run::{Executable, RunError, RunOptions};

@@ -4,7 +4,8 @@
 
 use super::{Norm, Optimised, Source};
 use crate::ir::NodeId;
-use crate::op::{BatchNorm, Op};
+use crate::op::Op;
+use crate::op::batch_norm::BatchNorm;
 
 pub(super) fn fold_batch_norm(optimised: &mut Optimised) {
     for id in optimised.net.topological() {
