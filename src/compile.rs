@@ -12,8 +12,8 @@ use crate::opt;
 use crate::run::{Executable, RunError, RunOptions};
 use crate::shape::Shapes;
 use crate::syntax;
-use crate::weights::{Checkpoint, InitSpec};
 use crate::syntax::ast::{Expr, Name};
+use crate::weights::{Checkpoint, InitSpec, Parameter, parameters};
 
 /// A checked net with everything that reports, plans and messages need.
 #[derive(Clone, Debug)]
@@ -253,16 +253,6 @@ impl Compiled {
 
     /// What [`weights::init`](crate::weights::init) needs to make weights for this net.
     pub fn init_specs(&self) -> Vec<InitSpec> {
-        let of_node = |id| {
-            let path = self.net.node(id).path.clone();
-            self.shapes.params(&self.net, id).into_iter().map(move |spec| InitSpec {
-                name: format!("{path}.{}", spec.leaf),
-                shape: spec.shape,
-                fan_in: spec.fan_in,
-                fan_out: spec.fan_out,
-                role: spec.role,
-            })
-        };
-        self.net.nodes().flat_map(of_node).collect()
+        parameters(&self.net, &self.shapes).iter().map(Parameter::init_spec).collect()
     }
 }

@@ -13,11 +13,11 @@ use rayon::prelude::*;
 
 use crate::ir::{Net, NodeId};
 use crate::kernel::{arena, conv, elementwise, linear};
-use crate::op::{Op, Role};
+use crate::op::Op;
 use crate::opt::{Norm, Optimised, Source};
 use crate::plan::{self, Kernel, Plan, PlanError, Step};
 use crate::tensor::{Nchw, View, ViewMut};
-use crate::weights::{BindError, BindOptions, Checkpoint, StoredTensor, Wanted, bind};
+use crate::weights::{BindError, BindOptions, Checkpoint, Parameter, StoredTensor, Wanted, bind, parameters};
 
 /// Why a net does not run.
 #[derive(Debug, thiserror::Error)]
@@ -77,23 +77,6 @@ pub struct Executable {
     pool: rayon::ThreadPool,
 }
 
-/// The tensors that a net takes from a checkpoint, in the net's order.
-pub fn wanted(net: &Net, shapes: &crate::shape::Shapes) -> Vec<Wanted> {
-    let train_only = net.train_only();
-    net.nodes()
-        .flat_map(|id| {
-            let train_only = train_only[id.index()];
-            let path = net.node(id).path.clone();
-            shapes.params(net, id).into_iter().map(move |spec| Wanted {
-                name: format!("{path}.{}", spec.leaf),
-                required: spec.role != Role::Counter,
-                shape: spec.shape,
-                train_only,
-            })
-        })
-        .collect()
-}
-
 impl Executable {
     /// Binds a checkpoint to an optimised graph. `net` and `shapes` are those of the graph before it was optimised:
     /// they say what a checkpoint must hold.
@@ -107,7 +90,7 @@ impl Executable {
         checkpoint: &Checkpoint,
         options: &RunOptions,
     ) -> Result<Executable, RunError> {
-        let wanted = wanted(net, shapes);
+        let wanted: Vec<Wanted> = parameters(net, shapes).iter().map(Parameter::wanted).collect();
         let bound = bind(checkpoint, &wanted, &options.bind)?;
         let tensors: BTreeMap<&str, StoredTensor> = wanted
             .iter()
@@ -124,13 +107,8 @@ impl Executable {
             .num_threads(threads)
             .build()
             .map_err(|error| RunError::Threads { threads, reason: error.to_string() })?;
-        let executable = Executable {
-            optimised,
-            params,
-            plans: Mutex::new(HashMap::new()),
-            arenas: Mutex::new(Vec::new()),
-            pool,
-        };
+        let executable =
+            Executable { optimised, params, plans: Mutex::new(HashMap::new()), arenas: Mutex::new(Vec::new()), pool };
         executable.plan(1)?;
         Ok(executable)
     }

@@ -582,7 +582,7 @@ def upsample_bilinear_aligned():
 @case("""
   input x: [2, 5, 9]
   maxpool(2)
-  upsample(size = x, bilinear)
+  upsample(size = x, mode = bilinear)
   output y
 """)
 def upsample_to_size():

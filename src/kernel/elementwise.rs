@@ -39,10 +39,12 @@ pub fn copy(input: &[f32], output: &mut [f32]) {
 
 /// `values[.., c, ..] = function(c, values[.., c, ..])` for planes of `plane` elements, `channels` of them a sample.
 pub fn map_planes(values: &mut [f32], plane: usize, channels: usize, function: impl Fn(usize, f32) -> f32 + Sync) {
-    values.par_chunks_mut(plane.max(1)).enumerate().with_min_len(TASK.div_ceil(plane.max(1))).for_each(|(at, values)| {
-        let channel = at % channels;
-        for x in values {
-            *x = function(channel, *x);
-        }
-    });
+    values.par_chunks_mut(plane.max(1)).enumerate().with_min_len(TASK.div_ceil(plane.max(1))).for_each(
+        |(at, values)| {
+            let channel = at % channels;
+            for x in values {
+                *x = function(channel, *x);
+            }
+        },
+    );
 }

@@ -34,7 +34,6 @@ fn foldable(optimised: &Optimised, id: NodeId) -> Result<(NodeId, Op, usize), St
         Op::ConvTranspose(conv) if conv.groups == 1 => {
             (Op::ConvTranspose(crate::op::conv_transpose::ConvTranspose { bias: true, ..conv.clone() }), 1)
         }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "everything else has no weight to scale")]
         _ => return Err(format!("`{}` in front of it has no weight to scale", node.path)),
     };
     if net.users(operand.node).len() != 1 || net.outputs.iter().any(|output| output.value == operand) {

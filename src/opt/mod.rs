@@ -1,8 +1,6 @@
 //! Rewrites of a graph that leave its meaning alone: the ordered list and nothing else. Each rewrite is one file and
 //! one function over the graph; after each the invariants of `ir` hold and shapes are inferred afresh.
 
-#![warn(clippy::wildcard_enum_match_arm)]
-
 mod drop_identities;
 mod fold_batch_norm;
 mod prune;

@@ -158,8 +158,7 @@ fn last_uses(optimised: &Optimised, order: &[NodeId]) -> HashMap<ValueId, usize>
 }
 
 fn offsets(roots: Roots, dims: &HashMap<ValueId, Vec<usize>>) -> Layout {
-    let mut by_size: Vec<usize> =
-        (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
+    let mut by_size: Vec<usize> = (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
     by_size.sort_by_key(|&root| (std::cmp::Reverse(roots.roots[root].len), root));
     let mut offsets = vec![0; roots.roots.len()];
     // Placed roots by offset, so that the first gap that fits is found in one sweep.

@@ -26,11 +26,14 @@ pub fn text(optimised: &Optimised, plan: &Plan, reasons: bool) -> String {
     }
     let _ = writeln!(text, "\nsteps");
     for step in &plan.steps {
-        let places: Vec<String> =
-            step.outputs.iter().map(|slot| format!("{:?} at {}..{}", slot.dims, slot.place.start, slot.place.end)).collect();
-        let activation = step.activation.map_or(String::new(), |activation| {
-            format!(" + {}", crate::op::Op::Activation(activation).describe().0)
-        });
+        let places: Vec<String> = step
+            .outputs
+            .iter()
+            .map(|slot| format!("{:?} at {}..{}", slot.dims, slot.place.start, slot.place.end))
+            .collect();
+        let activation = step
+            .activation
+            .map_or(String::new(), |activation| format!(" + {}", crate::op::Op::Activation(activation).describe().0));
         let in_place = if step.in_place { " in place" } else { "" };
         let _ = writeln!(
             text,

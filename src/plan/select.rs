@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use super::Slot;
 use crate::ir::NodeId;
+use crate::op::Op;
 use crate::op::conv::Conv;
 use crate::op::pool::Extent;
-use crate::op::Op;
 use crate::opt::Optimised;
 
 /// How a step is computed.
@@ -58,8 +58,12 @@ impl Kernel {
     /// Why it was picked, for `netc plan --explain`.
     pub fn reason(self) -> &'static str {
         match self {
-            Kernel::ConvPointwise => "a 1x1 window at stride 1 without padding is a matrix product on the input as it lies",
-            Kernel::ConvUnfolded => "windows overlap, so input rows are unfolded block by block in front of the product",
+            Kernel::ConvPointwise => {
+                "a 1x1 window at stride 1 without padding is a matrix product on the input as it lies"
+            }
+            Kernel::ConvUnfolded => {
+                "windows overlap, so input rows are unfolded block by block in front of the product"
+            }
             Kernel::ConvDepthwise => "each channel by itself has too few products for a matrix",
             Kernel::LinearVector => "one sample reads every weight once: bound by memory",
             Kernel::LinearMatrix => "several samples share the weights",
@@ -92,7 +96,6 @@ pub fn kernel(op: &Op, inputs: &[Slot], outputs: &[Slot]) -> Kernel {
         Op::BatchNorm(_) | Op::ChannelScale(_) => Kernel::PerChannel,
         Op::Add(_) => Kernel::Sum,
         Op::Concat(_) if outputs[0].dims.len() > 1 => Kernel::Concat,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "every operator has its plain loops")]
         _ => Kernel::Plain,
     }
 }
@@ -118,7 +121,8 @@ pub fn fused_activations(optimised: &Optimised) -> HashMap<NodeId, NodeId> {
             continue;
         }
         let Some(&front) = net.operands(id).first() else { continue };
-        let has_epilogue = matches!(net.node(front.node).op, Op::Conv(_) | Op::Linear(_) | Op::Add(_) | Op::BatchNorm(_));
+        let has_epilogue =
+            matches!(net.node(front.node).op, Op::Conv(_) | Op::Linear(_) | Op::Add(_) | Op::BatchNorm(_));
         let shown = net.outputs.iter().any(|output| output.value == front);
         if has_epilogue && !shown && net.users(front.node).len() == 1 {
             fused.insert(id, front.node);

@@ -194,6 +194,10 @@ fn recognise(bytes: &[u8]) -> Result<Reader, (&'static str, &'static str)> {
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
         return Ok(pth::read_zip);
     }
+    // A header of 128 bytes more than a multiple of 256 begins like a pickle, but its length ends in zeros.
+    if bytes.get(8) == Some(&b'{') && bytes[4..8] == [0; 4] {
+        return Ok(safetensors::read);
+    }
     if bytes.first() == Some(&0x80) {
         return Ok(pth::read_legacy);
     }
