@@ -78,3 +78,82 @@ fn sync_folder(folder: &Path) {
         let _ = folder.sync_all();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        fs::read_dir(folder).unwrap().map(name).collect()
+    }
+
+    #[test]
+    fn creates_and_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        for text in ["one", "two"] {
+            write_atomic(&path, |out| out.write_all(text.as_bytes())).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(names(folder.path()), ["out.txt"]);
+    }
+
+    #[test]
+    fn an_error_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        fs::write(&path, "old").unwrap();
+        let error = write_atomic(&path, |out| {
+            out.write_all(b"half of the new")?;
+            Err(io::Error::other("the source dried up"))
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot write `{}`: the source dried up", path.display()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["out.txt"]);
+    }
+
+    #[test]
+    fn a_missing_folder_and_a_folder_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = write_atomic(folder.path().join("no/out.txt"), |_| Ok(())).unwrap_err();
+        assert_eq!(missing.fix(), "create the folder first");
+        let directory = write_atomic(folder.path(), |_| Ok(())).unwrap_err();
+        assert_eq!(directory.fix(), "name a file, not a folder");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_and_links_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("out.txt"), folder.path().join("link.txt"));
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        fs::write(&path, "old").unwrap();
+        let usual = mode();
+        fs::remove_file(&path).unwrap();
+        write_atomic(&path, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(mode(), usual);
+
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        symlink("out.txt", &link).unwrap();
+        write_atomic(&link, |out| out.write_all(b"newer")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+        assert_eq!(mode(), 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        assert!(write_atomic(&path, |out| out.write_all(b"newest")).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_written_to() {
+        use std::os::unix::fs::FileTypeExt;
+        write_atomic("/dev/null", |out| out.write_all(b"gone")).unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+}

@@ -74,3 +74,35 @@ fn several(image: &Image, preprocess: &Preprocess, crops: Crops) -> Result<Vec<A
     };
     views.iter().map(finish).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::data::preprocess::{Interpolation, ResizeTo};
+
+    #[test]
+    fn crops_need_a_size_that_fits() {
+        let image = Image::from_gray("photo", 6, 8, &[0; 48]).unwrap();
+        let steps = |steps: Vec<Step>| Preprocess { steps, ..Preprocess::default() };
+        let without = crops(&image, &steps(vec![]), Crops::Five).unwrap_err();
+        assert!(without.to_string().contains("5 crops are asked for, but no `crop` step"), "{without}");
+        let larger = crops(&image, &steps(vec![Step::Crop { h: 6, w: 9 }]), Crops::Ten).unwrap_err();
+        assert!(larger.to_string().contains("an image of 6 x 8 is smaller than the crops of 6 x 9"), "{larger}");
+        assert_eq!([1, 5, 10, 3].map(Crops::from_count), [Some(Crops::One), Some(Crops::Five), Some(Crops::Ten), None]);
+    }
+
+    #[test]
+    fn what_follows_the_crop_is_done_to_each_view() {
+        let image = Image::from_gray("photo", 6, 8, &(0..48).collect::<Vec<u8>>()).unwrap();
+        let to = ResizeTo::Exact { h: 2, w: 4 };
+        let resize = Step::Resize { to, interpolation: Interpolation::Nearest };
+        let preprocess =
+            Preprocess { steps: vec![Step::Crop { h: 4, w: 4 }, Step::Gray, resize], ..Preprocess::default() };
+        let views = crops(&image, &preprocess, Crops::Ten).unwrap();
+        assert!(views.iter().all(|view| view.dim() == (1, 2, 4)));
+        let first = |view: &Array3<f32>| (view[[0, 0, 0]] * 255.0).round();
+        // The second row of each crop, at its left and, in the mirror images, at its right end.
+        assert_eq!(views.iter().map(first).collect::<Vec<_>>(), [8., 12., 24., 28., 18., 11., 15., 27., 31., 21.]);
+    }
+}

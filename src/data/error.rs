@@ -65,13 +65,31 @@ pub enum DataError {
         /// The length of the file, in bytes.
         at: u64,
     },
-    /// The decoder gave up.
-    #[error("`{}` does not decode: {why}", file.display())]
+    /// The file contradicts its format at a byte.
+    #[error("`{}` is damaged at byte {at}: {what}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// The byte, counted from 0.
+        at: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// The file contradicts its format.
+    #[error("`{}` does not decode: {what}", file.display())]
     Undecodable {
         /// The file.
         file: PathBuf,
         /// The decoder's reason.
-        why: String,
+        what: String,
+    },
+    /// A rare form of the format that is not decoded.
+    #[error("`{}` is of a kind that is not decoded: {what}", file.display())]
+    Unsupported {
+        /// The file.
+        file: PathBuf,
+        /// The form.
+        what: String,
     },
     /// The header claims more pixels than are decoded.
     #[error("`{}` claims {width} x {height} pixels, more than the {MAX_PIXELS} that are decoded", file.display())]
@@ -79,9 +97,9 @@ pub enum DataError {
         /// The file.
         file: PathBuf,
         /// Claimed height, in pixels.
-        height: u32,
+        height: usize,
         /// Claimed width, in pixels.
-        width: u32,
+        width: usize,
     },
     /// The header claims more pixels than so few bytes can describe.
     #[error("`{}` claims {width} x {height} pixels, which its {bytes} bytes cannot hold", file.display())]
@@ -89,11 +107,11 @@ pub enum DataError {
         /// The file.
         file: PathBuf,
         /// Claimed height, in pixels.
-        height: u32,
+        height: usize,
         /// Claimed width, in pixels.
-        width: u32,
+        width: usize,
         /// The length of the file.
-        bytes: u64,
+        bytes: usize,
     },
     /// The preprocessing does not make sense, or not for this image.
     #[error("cannot preprocess `{}`: {fault}", file.display())]
@@ -139,7 +157,9 @@ impl DataError {
             | DataError::FileTooLarge { file, .. }
             | DataError::NotAnImage { file }
             | DataError::Truncated { file, .. }
+            | DataError::Damaged { file, .. }
             | DataError::Undecodable { file, .. }
+            | DataError::Unsupported { file, .. }
             | DataError::TooManyPixels { file, .. }
             | DataError::OutOfProportion { file, .. }
             | DataError::Preprocess { file, .. }
@@ -152,12 +172,15 @@ impl DataError {
     /// The place in the file, where the mistake has one.
     pub fn place(&self) -> Option<Place> {
         match self {
-            DataError::Truncated { at, .. } | DataError::Npy { at, .. } => Some(Place::Byte(*at)),
+            DataError::Truncated { at, .. } | DataError::Damaged { at, .. } | DataError::Npy { at, .. } => {
+                Some(Place::Byte(*at))
+            }
             DataError::Labels { place, .. } => Some(*place),
             DataError::Io { .. }
             | DataError::FileTooLarge { .. }
             | DataError::NotAnImage { .. }
             | DataError::Undecodable { .. }
+            | DataError::Unsupported { .. }
             | DataError::TooManyPixels { .. }
             | DataError::OutOfProportion { .. }
             | DataError::Preprocess { .. }
@@ -172,9 +195,8 @@ impl DataError {
             DataError::FileTooLarge { .. } => "check that this is the file you mean".to_string(),
             DataError::NotAnImage { .. } => "convert it to JPEG or PNG; the contents count, not the name".to_string(),
             DataError::Truncated { .. } => "copy or download the file again".to_string(),
-            DataError::Undecodable { .. } => {
-                "open it in an image editor and save it as a PNG or an 8-bit JPEG".to_string()
-            }
+            DataError::Damaged { .. } | DataError::Undecodable { .. } => "get the file anew".to_string(),
+            DataError::Unsupported { .. } => "save it as a PNG or as a JPEG of the usual kind".to_string(),
             DataError::TooManyPixels { .. } => "scale the image down first".to_string(),
             DataError::OutOfProportion { .. } => {
                 "the header is damaged or made to exhaust memory; get the image anew".to_string()

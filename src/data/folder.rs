@@ -30,3 +30,28 @@ fn has_image_name(path: &Path) -> bool {
     let known = |extension: &str| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
     !hidden && path.extension().and_then(|extension| extension.to_str()).is_some_and(known)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_listed_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.PNG", "a.jpeg", "c.Jpg", "notes.txt", ".d.jpg", "jpg"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("e.jpg")).unwrap();
+        let paths = list_images(folder.path()).unwrap();
+        let names: Vec<_> = paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["a.jpeg", "b.PNG", "c.Jpg"]);
+    }
+
+    #[test]
+    fn no_images_and_no_folder_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(list_images(folder.path()), Err(DataError::NoImages { .. })));
+        assert!(matches!(list_images(folder.path().join("no")), Err(DataError::Io { action: "list", .. })));
+    }
+}

@@ -137,3 +137,63 @@ fn insert<E: Error>(names: &mut BTreeMap<usize, String>, index: usize, name: Jso
 fn finish<E: Error>(names: BTreeMap<usize, String>) -> Result<JsonNames, E> {
     if names.is_empty() { Err(E::custom("there are no names")) } else { Ok(JsonNames(names)) }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Labels, String> {
+        Labels::parse("labels", text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn names(text: &str) -> Vec<(usize, String)> {
+        read(text).unwrap().names.into_iter().collect()
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let expected = [(0, "cat, tabby".to_string()), (1, "dog".to_string())];
+        for text in [
+            "cat, tabby\ndog",
+            "cat, tabby\r\ndog\r\n\n",
+            r#"["cat, tabby", "dog"]"#,
+            r#" {"0": "cat, tabby", "1": "dog"}"#,
+            r#"{"1": ["n2", "dog"], "0": ["n1", "cat, tabby"]}"#,
+            r#"[["n1", "cat, tabby"], "dog"]"#,
+        ] {
+            assert_eq!(names(text), expected, "{text}");
+        }
+        assert_eq!(names(r#"{"18446744073709551615": "last"}"#), [(usize::MAX, "last".to_string())]);
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        for (text, expected) in [
+            ("", "`labels`, line 1: there are no names"),
+            (" \n", "`labels`, line 1: there are no names"),
+            ("cat\n\ndog", "`labels`, line 2: class 1 has an empty name"),
+            ("[]", "`labels`, line 1, column 2: there are no names"),
+            (
+                "{\n\"0\": \"cat\",\n\"one\": \"dog\"}",
+                "`labels`, line 3, column 5: the key \"one\" is not a class index",
+            ),
+            ("[\"cat\",\n7]", "`labels`, line 2, column 2: this is neither a name nor a list that ends with one"),
+            ("[[]]", "`labels`, line 1, column 4: class 0 has an empty list of names"),
+            ("{\"0\": \"cat\", \"00\": \"dog\"}", "`labels`, line 1, column 25: class 0 is there twice"),
+            ("[\"cat\"", "`labels`, line 1, column 6: EOF while parsing a list"),
+        ] {
+            assert_eq!(read(text).unwrap_err(), expected, "{text}");
+        }
+        let error = Labels::parse("labels", b"cat\n\xff\n").unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), error.place()),
+            ("`labels`, line 2: this is not UTF-8 text", Some(Place::Line(2)))
+        );
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        assert!(read(&"[".repeat(100_000)).is_err());
+    }
+}

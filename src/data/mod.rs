@@ -11,6 +11,7 @@ mod crops;
 mod error;
 mod folder;
 mod image;
+mod jpeg;
 mod labels;
 pub mod npy;
 mod npy_header;

@@ -209,3 +209,93 @@ impl Element {
         Ok(values)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A file of version 1.0.
+    fn file(header: &str, elements: &[u8]) -> Vec<u8> {
+        let length = (header.len() as u16).to_le_bytes();
+        [MAGIC, &[1, 0][..], &length, header.as_bytes(), elements].concat()
+    }
+
+    fn fault(bytes: &[u8]) -> String {
+        parse("a.npy", bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn headers_are_read_as_python_writes_them() {
+        for header in [
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }",
+            "{\"shape\":(2L,),\"fortran_order\":False,\"descr\":\"<f4\"}   \n",
+            "{ 'fortran_order' : True , 'shape' : ( 2 ) , 'descr' : '<f4' , }",
+        ] {
+            let array = parse("a.npy", &file(header, &[0, 0, 128, 63, 0, 0, 0, 64])).unwrap();
+            assert_eq!(array, ndarray::arr1(&[1.0, 2.0]).into_dyn(), "{header}");
+        }
+        let scalar = "{'descr': '|u1', 'fortran_order': False, 'shape': ()}";
+        assert_eq!(parse("a.npy", &file(scalar, &[7])).unwrap(), ndarray::arr0(7.0).into_dyn());
+        let empty = "{'descr': '<f8', 'fortran_order': False, 'shape': (0, 5)}";
+        assert_eq!(parse("a.npy", &file(empty, &[])).unwrap().shape(), [0, 5]);
+    }
+
+    #[test]
+    fn a_header_cannot_claim_more_than_the_file_holds() {
+        let claim = |shape: &str| {
+            fault(&file(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"), &[0; 8]))
+        };
+        let too_large = "is larger than any file";
+        assert!(claim("(1000000000000,)").contains("it is cut off: the header explains 40000000000"));
+        assert!(claim("(18446744073709551615,)").contains(too_large));
+        assert!(claim("(4294967296, 4294967296, 4294967296)").contains(too_large));
+        assert!(claim("(0, 18446744073709551615)").contains(too_large));
+        assert!(claim("(184467440737095516160,)").contains("a size that fits 64 bits"));
+        assert!(claim(&format!("({})", "1,".repeat(65))).contains(too_large));
+        assert!(claim("(1,)").contains("the header explains 69 bytes, the file has 73"));
+    }
+
+    #[test]
+    fn other_files_and_types_are_refused() {
+        for (bytes, expected) in [
+            (b"".to_vec(), "does not start with"),
+            (b"PK\x03\x04".to_vec(), "does not start with"),
+            ([MAGIC, &[9, 1, 0, 0][..]].concat(), "its format version 9.1"),
+            ([MAGIC, &[2, 0, 255, 255, 255, 255][..]].concat(), "its header claims 4294967295 bytes"),
+            (file("{'descr': '<c8', 'fortran_order': False, 'shape': ()}", &[]), "its elements are of type `<c8`"),
+            (file("{'descr': '|O', 'fortran_order': False, 'shape': ()}", &[]), "its elements are of type `|O`"),
+            (file("{'descr': '', 'fortran_order': False, 'shape': ()}", &[]), "its elements are of type ``"),
+            (
+                file("{'descr': [('x', '<f4'), ('y', '<f4')], 'fortran_order': False, 'shape': ()}", &[]),
+                "its elements are of type `[('x', '<f4'), ('y', '<f4')]`",
+            ),
+            (file("{'descr': '<f4', 'fortran_order': 0, 'shape': ()}", &[]), "expected `True` or `False`"),
+            (file("{'descr': '<f4', 'shape': ()}", &[]), "expected `descr`, `fortran_order` and `shape`"),
+            (file("{'shape': (), 'shape': ()}", &[]), "expected `descr`, `fortran_order` and `shape`, each once"),
+            (file("{'descr': '<f4", &[]), "expected the end of a string"),
+            (file("{'descr': '<f4', 'fortran_order': True, 'shape': ()} x", &[]), "expected nothing more"),
+            (file("", &[]), "expected `{`"),
+        ] {
+            assert!(fault(&bytes).contains(expected), "{} is not {expected}", fault(&bytes));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(shape in prop::collection::vec(0usize..5, 0..5), seed: u32) {
+            let mut bits = seed;
+            let array = ArrayD::from_shape_simple_fn(shape, || {
+                bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f32::from_bits(bits)
+            });
+            let mut bytes = Vec::new();
+            write(&mut bytes, array.view()).unwrap();
+            prop_assert_eq!(bytes.len() % 64, array.len() * 4 % 64);
+            let read = parse("a.npy", &bytes).unwrap();
+            prop_assert_eq!(read.shape(), array.shape());
+            prop_assert!(read.iter().zip(&array).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+}

@@ -39,6 +39,20 @@ impl Pixels {
         Pixels { bytes, ..*self }
     }
 
+    /// The mirror image, top and bottom exchanged.
+    pub(super) fn flipped(&self) -> Pixels {
+        let bytes = self.bytes.chunks_exact(self.w * self.c).rev().flatten().copied().collect();
+        Pixels { bytes, ..*self }
+    }
+
+    /// Rows and columns exchanged.
+    pub(super) fn transposed(&self) -> Pixels {
+        let pixel = |y: usize, x: usize| (y * self.w + x) * self.c;
+        let places = (0..self.w).flat_map(|x| (0..self.h).map(move |y| pixel(y, x)));
+        let bytes = places.flat_map(|at| &self.bytes[at..at + self.c]).copied().collect();
+        Pixels { c: self.c, h: self.w, w: self.h, bytes }
+    }
+
     /// With a border of `value` on top, left, bottom and right; `None` with more than [`MAX_PIXELS`].
     pub(super) fn padded(&self, [top, left, bottom, right]: [usize; 4], value: u8) -> Option<Pixels> {
         let h = self.h.checked_add(top)?.checked_add(bottom)?;

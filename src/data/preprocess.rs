@@ -318,8 +318,6 @@ impl Step {
                     ResizeTo::Short(n) => short_side(pixels.h, pixels.w, n).ok_or_else(too_many)?,
                 };
                 bounded(h, w, index, self)?;
-                // Between the two passes the image has its old height and its new width.
-                bounded(pixels.h, w, index, self)?;
                 Ok(resize(pixels, h, w, interpolation))
             }
             Step::Crop { h, w } if h <= pixels.h && w <= pixels.w => Ok(pixels.middle(h, w)),
@@ -348,4 +346,90 @@ fn bounded(h: usize, w: usize, step: usize, kind: &Step) -> Result<(), Preproces
 fn short_side(h: usize, w: usize, short: usize) -> Option<(usize, usize)> {
     let long = h.max(w).checked_mul(short)? / h.min(w).max(1);
     Some(if w <= h { (long, short) } else { (short, long) })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn image() -> Image {
+        Image::from_rgb("photo", 2, 3, (0..18).map(|byte| byte * 10).collect()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_scaled_ordered_and_normalised() {
+        let preprocess = Preprocess {
+            order: Order::Bgr,
+            scale: Scale { lo: 0.0, hi: 255.0 },
+            mean: vec![100.0, 110.0, 120.0],
+            std: vec![2.0],
+            ..Preprocess::default()
+        };
+        let input = preprocess.apply(&image()).unwrap();
+        assert_eq!(input.dim(), (3, 2, 3));
+        // The second pixel of the first row is 30, 40, 50.
+        assert_eq!([input[[0, 0, 1]], input[[1, 0, 1]], input[[2, 0, 1]]], [-25.0, -35.0, -45.0]);
+        let signed = Preprocess { scale: Scale { lo: -1.0, hi: 1.0 }, ..Preprocess::default() };
+        assert_eq!(signed.apply(&image()).unwrap()[[0, 0, 0]], -1.0);
+    }
+
+    #[test]
+    fn halves_go_to_the_even_neighbour() {
+        let kept = |crop: usize| {
+            let image = Image::from_gray("row", 1, 12, &(0..12).collect::<Vec<u8>>()).unwrap();
+            let steps = vec![Step::Crop { h: 1, w: crop }];
+            let scale = Scale { lo: 0.0, hi: 255.0 };
+            Preprocess { steps, scale, ..Preprocess::default() }.apply(&image).unwrap()[[0, 0, 0]]
+        };
+        // 0.5, 1, 1.5, 2, 2.5 and 3.5 pixels on the left.
+        assert_eq!([11, 10, 9, 8, 7, 5].map(kept), [0.0, 1.0, 2.0, 2.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn the_fixed_size_is_known_without_an_image() {
+        let pad = Step::Pad { top: 1, left: 2, bottom: 3, right: 4, value: 0 };
+        let short = Step::Resize { to: ResizeTo::Short(4), interpolation: Interpolation::Nearest };
+        let size = |steps: &[Step]| Preprocess { steps: steps.to_vec(), ..Preprocess::default() }.fixed_size();
+        assert_eq!(size(&[short, pad]), None);
+        assert_eq!(size(&[short, Step::Crop { h: 5, w: 6 }, pad]), Some((9, 12)));
+        assert_eq!(size(&[Step::Crop { h: 8, w: 6 }, short]), Some((5, 4)));
+        assert_eq!(Preprocess::fallback(1, 28, 30).fixed_size(), Some((28, 30)));
+        assert_eq!(Preprocess::fallback(1, 28, 30).channels(), 1);
+        assert_eq!(Preprocess::fallback(3, 28, 30).channels(), 3);
+    }
+
+    #[test]
+    fn faults_are_found_before_any_work() {
+        let exact = |h, w| Step::Resize { to: ResizeTo::Exact { h, w }, interpolation: Interpolation::Bilinear };
+        let steps = |steps: Vec<Step>| Preprocess { steps, ..Preprocess::default() };
+        for (preprocess, expected) in [
+            (steps(vec![Step::Gray, exact(0, 9)]), "step 2 (`resize`) asks for a height or width of 0"),
+            (steps(vec![exact(20_000, 20_000)]), "step 1 (`resize`) leads to more than 100000000 pixels"),
+            (
+                steps(vec![Step::Crop { h: usize::MAX, w: usize::MAX }]),
+                "step 1 (`crop`) leads to more than 100000000 pixels",
+            ),
+            (Preprocess { mean: vec![0.5; 2], ..Preprocess::default() }, "`mean` has 2 values for 3 channels"),
+            (Preprocess { std: vec![0.5, 0.0, 1.0], ..Preprocess::default() }, "`std` holds 0"),
+            (Preprocess { mean: vec![f32::NAN], ..Preprocess::default() }, "`mean` holds NaN"),
+            (Preprocess { scale: Scale { lo: 0.0, hi: f32::INFINITY }, ..Preprocess::default() }, "`scale` holds inf"),
+        ] {
+            assert_eq!(preprocess.check().unwrap_err().to_string(), expected);
+            let error = preprocess.apply(&image()).unwrap_err();
+            assert_eq!(error.to_string(), format!("cannot preprocess `photo`: {expected}"));
+        }
+    }
+
+    #[test]
+    fn sizes_that_depend_on_the_image_are_bounded() {
+        let image = Image::from_gray("column", 100_000, 1, &[0; 100_000]).unwrap();
+        let short = Step::Resize { to: ResizeTo::Short(9000), interpolation: Interpolation::Bilinear };
+        let pad = Step::Pad { top: usize::MAX, left: 0, bottom: 1, right: 0, value: 0 };
+        for (step, name) in [(short, "resize"), (pad, "pad"), (Step::Crop { h: 1, w: 2000 }, "crop")] {
+            let error = Preprocess { steps: vec![step], ..Preprocess::default() }.apply(&image).unwrap_err();
+            let expected = format!("step 1 (`{name}`) leads to more than 100000000 pixels");
+            assert!(error.to_string().ends_with(&expected), "{error}");
+        }
+    }
 }
