@@ -61,10 +61,10 @@ macro_rules! codes {
 
 codes! {
     E0101 "" "a line that does not parse";
-    E0102 "" "text after which the source ends too early";
+    E0102 "" "a bracket, brace or string that is not closed";
     E0103 "" "a number that does not fit or is malformed";
     E0104 "" "nesting deeper than 256";
-    E0105 "" "a source that is not UTF-8 or too large";
+    E0105 "" "a source that is not UTF-8, or too large";
     E0201 "" "an unknown layer or block";
     E0202 "" "an unknown name in an expression";
     E0203 "" "an unknown label";

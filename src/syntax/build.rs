@@ -5,7 +5,8 @@
 use super::ast::{
     BudgetEntry, Claim, Expr, Import, Input, LabelName, Let, Name, Output, Param, Path, Pattern, PreprocessEntry, Train,
 };
-use super::expr::{Builder, Result};
+use super::error::Result;
+use super::expr::Builder;
 use super::grammar::Rule;
 use crate::diag::Span;
 use pest::iterators::Pair;
@@ -44,7 +45,7 @@ pub(super) enum After {
     Claim(Claim),
 }
 
-impl Builder {
+impl Builder<'_> {
     pub(super) fn item(self, pair: Pair<'_, Rule>) -> Result<ItemHead> {
         let span = self.span(&pair);
         match pair.as_rule() {

@@ -1,6 +1,6 @@
 //! What can be wrong with a text, and how it is said.
 
-use crate::diag::{Diagnostic, Edit, Help, Span, codes};
+use crate::diag::{Code, Diagnostic, Edit, Help, Span, codes};
 
 /// A mistake in a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub enum Problem {
         suspect: Option<(Span, Span)>,
         /// Further braces that are open at the same place.
         others: Vec<Span>,
+        /// Where closing it would do, if that is plain.
+        fix: Option<Span>,
     },
     /// A closing bracket of another kind than the opening one.
     WrongCloser {
@@ -38,6 +40,8 @@ pub enum Problem {
         open: Span,
         /// The closing one.
         found: char,
+        /// The one that would close it.
+        wanted: char,
     },
     /// A closing bracket that closes nothing.
     StrayCloser {
@@ -48,8 +52,8 @@ pub enum Problem {
     UnclosedString,
     /// `\` in front of something that needs no escape.
     UnknownEscape,
-    /// `'text'`.
-    SingleQuotes {
+    /// `'text'`, `“text”`.
+    WrongQuotes {
         /// The text between the quotes.
         text: String,
     },
@@ -60,14 +64,18 @@ pub enum Problem {
         /// As written.
         text: String,
     },
-    /// An integer beyond 64 bits, or a float beyond the finite ones.
-    NumberTooLarge,
+    /// An integer beyond 64 bits.
+    IntegerTooLarge,
+    /// A float beyond the finite ones.
+    FloatTooLarge,
     /// Brackets or operators nested deeper than the limit.
     NestingTooDeep,
     /// A single statement longer than the limit.
     StatementTooLong,
     /// A source longer than the limit.
     SourceTooLarge,
+    /// A statement at the top of a file.
+    StatementOutside,
     /// Bytes that are not UTF-8.
     NotUtf8,
     /// Errors beyond the limit.
@@ -76,8 +84,8 @@ pub enum Problem {
     ChainedComparison {
         /// The first comparison, from its left to its right operand.
         first: Span,
-        /// Its right operand.
-        middle: Span,
+        /// Its right operand as written.
+        middle: String,
     },
     /// `a + not b`.
     NotAsOperand,
@@ -110,25 +118,30 @@ pub struct Hint {
     pub edits: Vec<Edit>,
 }
 
+/// The outcome of a step that can find a mistake.
+pub(super) type Result<T> = std::result::Result<T, Box<SyntaxError>>;
+
 impl SyntaxError {
+    pub(super) fn new(span: Span, problem: Problem) -> Box<Self> {
+        Box::new(SyntaxError { span, problem })
+    }
+
     /// The error in words.
     pub fn to_diagnostic(&self) -> Diagnostic {
         let at = self.span;
         match &self.problem {
             Problem::Expected { expected, found, hint } => self.expected(expected, found, hint.as_ref()),
-            Problem::Unclosed { bracket, suspect, others } => self.unclosed(*bracket, *suspect, others),
-            Problem::WrongCloser { open, found } => {
-                let wanted = match found {
-                    ')' => "the bracket that is open here is not `(`",
-                    ']' => "the bracket that is open here is not `[`",
-                    _ => "the bracket that is open here is not `{`",
-                };
+            Problem::Unclosed { bracket, suspect, others, fix } => self.unclosed(*bracket, *suspect, others, *fix),
+            Problem::WrongCloser { open, found, wanted } => {
                 Diagnostic::new(codes::E0101, at, format!("`{found}` closes a bracket of another kind"))
-                    .label(wanted)
-                    .also(*open, "this is the bracket that is open")
+                    .label(format!("expected `{wanted}`"))
+                    .also(*open, "this bracket is open")
+                    .fix(format!("close it with `{wanted}`"), at, wanted.to_string())
             }
             Problem::StrayCloser { found } => {
-                Diagnostic::new(codes::E0101, at, format!("`{found}` closes nothing")).label("no bracket is open here")
+                Diagnostic::new(codes::E0101, at, format!("`{found}` closes nothing"))
+                    .label("no bracket is open here")
+                    .fix("leave it out", at, "")
             }
             Problem::UnclosedString => Diagnostic::new(codes::E0102, at, "a string is not closed")
                 .label("no second `\"` on this line")
@@ -136,16 +149,41 @@ impl SyntaxError {
             Problem::UnknownEscape => Diagnostic::new(codes::E0101, at, "an unknown escape in a string")
                 .label("not an escape")
                 .help("the escapes are `\\\"`, `\\\\`, `\\n` and `\\t`; a backslash itself is `\\\\`"),
-            Problem::SingleQuotes { text } => Diagnostic::new(codes::E0101, at, "strings stand in double quotes")
-                .label("single quotes")
+            Problem::WrongQuotes { text } => Diagnostic::new(codes::E0101, at, "strings stand in double quotes")
+                .label("other quotes")
                 .fix("use double quotes", at, format!("\"{}\"", text.replace("\\'", "'").replace('"', "\\\""))),
             Problem::MissingBlank => Diagnostic::new(codes::E0101, at, "a blank must stand before `{`")
                 .label("touching the text before it, `{` would begin an expression in a name, as in `enc{i}`")
                 .fix("put a blank before the brace", at.before(), " "),
-            Problem::MalformedNumber { .. } | Problem::NumberTooLarge => self.number(),
-            Problem::NestingTooDeep | Problem::StatementTooLong | Problem::SourceTooLarge | Problem::TooManyErrors => {
-                self.limit()
-            }
+            Problem::MalformedNumber { text } => self.malformed_number(text),
+            Problem::IntegerTooLarge => Diagnostic::new(codes::E0103, at, "an integer that is too large")
+                .label(format!("integers go up to {}", i64::MAX)),
+            Problem::FloatTooLarge => Diagnostic::new(codes::E0103, at, "a number that is too large")
+                .label("numbers go up to 1.8e308"),
+            Problem::NestingTooDeep => self.limit(
+                codes::E0104,
+                format!("nesting deeper than {}", super::scan::MAX_NESTING),
+                "one level too many",
+                "give inner parts names with `let`, or blocks of their own",
+            ),
+            Problem::StatementTooLong => self.limit(
+                codes::E0105,
+                format!("a statement longer than {} KiB", super::lines::MAX_STATEMENT >> 10),
+                "it begins here",
+                "end statements with a new line or `;`, and keep tables of numbers in weights",
+            ),
+            Problem::SourceTooLarge => self.limit(
+                codes::E0105,
+                format!("a source larger than {} MiB", super::parse::MAX_SOURCE >> 20),
+                "not read",
+                "use blocks, `repeat` and `for` in place of expanded text",
+            ),
+            Problem::TooManyErrors => self.limit(
+                codes::E0105,
+                format!("more than {} errors", super::lines::MAX_ERRORS),
+                "the rest of the file has not been read",
+                "mend the errors above first",
+            ),
             Problem::NotUtf8 => Diagnostic::new(codes::E0105, at, "the source is not UTF-8")
                 .label("these bytes are not text")
                 .help("save the file as UTF-8"),
@@ -153,8 +191,7 @@ impl SyntaxError {
                 Diagnostic::new(codes::E0101, at, "comparisons do not chain")
                     .label("a second comparison")
                     .also(*first, "its left side is this comparison")
-                    .also(*middle, "which gives true or false")
-                    .help("join two comparisons with `and`, as in `a < b and b < c`")
+                    .fix("join two comparisons with `and`", at.before(), format!("and {middle} "))
             }
             Problem::NotAsOperand => {
                 Diagnostic::new(codes::E0101, at, "`not` binds looser than the operator before it")
@@ -162,8 +199,13 @@ impl SyntaxError {
                     .help("put `not …` in parentheses")
             }
             Problem::PythonConstant { text } => self.python_constant(text),
+            Problem::StatementOutside => {
+                Diagnostic::new(codes::E0101, at, "a statement outside of `net` and `block`")
+                    .label("the top of a file consists of `net`, `block`, `let` and `import`")
+                    .help("put it between the braces of a `net name { … }` or `block name { … }`; is a `}` above one too many?")
+            }
             Problem::LooseAllow => Diagnostic::new(codes::E0101, at, "`#[allow(…)]` applies to nothing")
-                .label("no statement follows")
+                .label("no statement, block or net follows")
                 .help("it stands on the line above a statement, a block or a net"),
         }
     }
@@ -174,14 +216,17 @@ impl SyntaxError {
             Found::End => format!("expected {list}, but the line ends"),
             Found::Text(text) => format!("expected {list}, found `{}`", shorten(text)),
         });
-        let mut diagnostic = Diagnostic::new(codes::E0101, self.span, title).label(format!("expected {list}"));
+        let mut diagnostic = Diagnostic::new(codes::E0101, self.span, title);
+        if hint.is_none_or(|hint| hint.title.is_none()) {
+            diagnostic = diagnostic.label(format!("expected {list}"));
+        }
         if let Some(hint) = hint {
             diagnostic.help.push(Help { text: hint.help.clone(), edits: hint.edits.clone() });
         }
         diagnostic
     }
 
-    fn unclosed(&self, bracket: char, suspect: Option<(Span, Span)>, others: &[Span]) -> Diagnostic {
+    fn unclosed(&self, bracket: char, suspect: Option<(Span, Span)>, others: &[Span], fix: Option<Span>) -> Diagnostic {
         let closer = match bracket {
             '(' => ')',
             '[' => ']',
@@ -200,14 +245,13 @@ impl SyntaxError {
         for &other in others.iter().take(3) {
             diagnostic = diagnostic.also(other, "not closed either");
         }
+        if let Some(place) = fix {
+            diagnostic = diagnostic.fix("close it", place, closer.to_string());
+        }
         diagnostic
     }
 
-    fn number(&self) -> Diagnostic {
-        let Problem::MalformedNumber { text } = &self.problem else {
-            return Diagnostic::new(codes::E0103, self.span, "a number that is too large")
-                .label(format!("integers go up to {}", i64::MAX));
-        };
+    fn malformed_number(&self, text: &str) -> Diagnostic {
         let diagnostic = Diagnostic::new(codes::E0103, self.span, format!("`{}` is not a number", shorten(text)))
             .label("a malformed number");
         let sizes = text.split_once(['x', 'X']);
@@ -233,33 +277,7 @@ impl SyntaxError {
         )
     }
 
-    fn limit(&self) -> Diagnostic {
-        let (code, title, label, help) = match self.problem {
-            Problem::NestingTooDeep => (
-                codes::E0104,
-                format!("nesting deeper than {}", super::scan::MAX_NESTING),
-                "one level too many",
-                "give inner parts names with `let` or blocks of their own",
-            ),
-            Problem::StatementTooLong => (
-                codes::E0105,
-                format!("a statement longer than {} KiB", super::parse::MAX_STATEMENT >> 10),
-                "it begins here",
-                "end statements with a new line or `;`, and keep tables of numbers in weights",
-            ),
-            Problem::TooManyErrors => (
-                codes::E0105,
-                format!("more than {} errors", super::parse::MAX_ERRORS),
-                "the rest of the file has not been read",
-                "mend the errors above first",
-            ),
-            _ => (
-                codes::E0105,
-                format!("a source larger than {} MiB", super::parse::MAX_SOURCE >> 20),
-                "not read",
-                "use blocks, `repeat` and `for` in place of expanded text",
-            ),
-        };
+    fn limit(&self, code: Code, title: String, label: &str, help: &str) -> Diagnostic {
         Diagnostic::new(code, self.span, title).label(label).help(help)
     }
 

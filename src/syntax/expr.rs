@@ -3,14 +3,13 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a rule's children are few of the grammar's rules")]
 
 use super::ast::{Arg, Args, BinaryOp, Expr, ExprKind, LabelName, LabelPart, Name, Path, UnaryOp};
-use super::error::{Found, Problem, SyntaxError};
+use super::error::{Found, Problem, Result, SyntaxError};
 use super::grammar::Rule;
 use super::scan::MAX_NESTING;
 use crate::diag::{FileId, Span};
 use pest::iterators::{Pair, Pairs};
 use std::iter::Peekable;
 
-pub(super) type Result<T> = std::result::Result<T, Box<SyntaxError>>;
 type Tokens<'i> = Peekable<Pairs<'i, Rule>>;
 
 /// An expression and how deep it nests.
@@ -49,13 +48,15 @@ impl Power {
 
 /// Turns what the grammar read of one statement into the tree.
 #[derive(Clone, Copy)]
-pub(super) struct Builder {
+pub(super) struct Builder<'a> {
     pub(super) file: FileId,
-    /// Where in the file the text that the grammar saw begins.
+    /// The text that the grammar saw.
+    pub(super) input: &'a str,
+    /// Where in the file that begins.
     pub(super) base: usize,
 }
 
-impl Builder {
+impl Builder<'_> {
     /// The place of a pair that ends in a sign or a word; others may carry blanks at their end.
     pub(super) fn span(self, pair: &Pair<'_, Rule>) -> Span {
         let span = pair.as_span();
@@ -63,7 +64,7 @@ impl Builder {
     }
 
     pub(super) fn error(self, span: Span, problem: Problem) -> Box<SyntaxError> {
-        Box::new(SyntaxError { span, problem })
+        SyntaxError::new(span, problem)
     }
 
     /// For a part that the grammar demands; a parsed statement always has it.
@@ -88,13 +89,13 @@ impl Builder {
         let mut tokens = pair.into_inner().peekable();
         let mut arms = Vec::new();
         while let Some(keyword) = tokens.next_if(|token| token.as_rule() == Rule::kw_if) {
-            let test = self.operation(&mut tokens, Power::Range, 0, whole)?;
+            let test = self.operation(&mut tokens, Power::Range, whole)?;
             tokens.next_if(|token| token.as_rule() == Rule::kw_then);
-            let value = self.operation(&mut tokens, Power::Range, 0, whole)?;
+            let value = self.operation(&mut tokens, Power::Range, whole)?;
             tokens.next_if(|token| token.as_rule() == Rule::kw_else);
             arms.push((self.span(&keyword), test, value));
         }
-        let mut value = self.operation(&mut tokens, Power::Range, 0, whole)?;
+        let mut value = self.operation(&mut tokens, Power::Range, whole)?;
         for (start, test, first) in arms.into_iter().rev() {
             let depth = test.depth.max(first.depth).max(value.depth);
             let span = start.to(value.expr.span);
@@ -113,11 +114,8 @@ impl Builder {
     }
 
     /// Operands joined by operators that bind at least as tightly as `least`.
-    fn operation(self, tokens: &mut Tokens<'_>, least: Power, prefixes: usize, whole: Span) -> Result<Deep> {
-        let mut left = match tokens.next_if(|token| token.as_rule() == Rule::prefix) {
-            Some(prefix) => self.prefixed(&prefix, tokens, least, prefixes, whole)?,
-            None => self.operand(tokens, whole)?,
-        };
+    fn operation(self, tokens: &mut Tokens<'_>, least: Power, whole: Span) -> Result<Deep> {
+        let mut left = self.prefixed(tokens, least, whole)?;
         loop {
             let Some(next) = tokens.peek().filter(|token| token.as_rule() == Rule::infix) else { return Ok(left) };
             let (power, op) = infix(next.as_str());
@@ -127,7 +125,7 @@ impl Builder {
             let sign = self.span(next);
             tokens.next();
             self.check_chain(&left.expr, power, sign)?;
-            let right = self.operation(tokens, power.tighter(), prefixes, whole)?;
+            let right = self.operation(tokens, power.tighter(), whole)?;
             let span = left.expr.span.to(right.expr.span);
             let depth = left.depth.max(right.depth);
             let (a, b) = (Box::new(left.expr), Box::new(right.expr));
@@ -139,35 +137,41 @@ impl Builder {
         }
     }
 
-    fn prefixed(
-        self,
-        prefix: &Pair<'_, Rule>,
-        tokens: &mut Tokens<'_>,
-        least: Power,
-        prefixes: usize,
-        whole: Span,
-    ) -> Result<Deep> {
-        let start = self.span(prefix);
-        if prefixes >= MAX_NESTING {
-            return Err(self.error(start, Problem::NestingTooDeep));
+    /// An operand with the `-` and `not` before it; what `not` applies to may be a comparison.
+    fn prefixed(self, tokens: &mut Tokens<'_>, least: Power, whole: Span) -> Result<Deep> {
+        let mut prefixes = Vec::new();
+        let mut least = least;
+        while let Some(prefix) = tokens.next_if(|token| token.as_rule() == Rule::prefix) {
+            let span = self.span(&prefix);
+            let (op, power) = match prefix.as_str() {
+                "-" => (UnaryOp::Neg, Power::Neg),
+                _ => (UnaryOp::Not, Power::Not),
+            };
+            if power < least {
+                return Err(self.error(span, Problem::NotAsOperand));
+            }
+            least = power;
+            prefixes.push((op, span));
         }
-        let (op, power) = match prefix.as_str() {
-            "-" => (UnaryOp::Neg, Power::Neg),
-            _ => (UnaryOp::Not, Power::Not),
+        let mut value = match prefixes.last() {
+            Some((UnaryOp::Not, _)) => self.operation(tokens, Power::Compare, whole)?,
+            Some((UnaryOp::Neg, _)) | None => self.operand(tokens, whole)?,
         };
-        if power < least {
-            return Err(self.error(start, Problem::NotAsOperand));
+        for (op, start) in prefixes.into_iter().rev() {
+            let span = start.to(value.expr.span);
+            value = self.grow(ExprKind::Unary(op, Box::new(value.expr)), span, value.depth)?;
         }
-        let operand = self.operation(tokens, power, prefixes + 1, whole)?;
-        let span = start.to(operand.expr.span);
-        self.grow(ExprKind::Unary(op, Box::new(operand.expr)), span, operand.depth)
+        Ok(value)
     }
 
     /// Comparisons and ranges stand alone between their operands.
     fn check_chain(self, left: &Expr, power: Power, sign: Span) -> Result<()> {
         match (&left.kind, power) {
             (ExprKind::Binary(op, _, middle), Power::Compare) if op.compares() => {
-                let problem = Problem::ChainedComparison { first: left.span, middle: middle.span };
+                let offset = |at: u32| (at as usize).saturating_sub(self.base);
+                let middle =
+                    self.input.get(offset(middle.span.start)..offset(middle.span.end)).unwrap_or("").to_owned();
+                let problem = Problem::ChainedComparison { first: left.span, middle };
                 Err(self.error(sign, problem))
             }
             (ExprKind::Range(..), Power::Range) => {
@@ -223,12 +227,11 @@ impl Builder {
 
     fn number(self, text: &str, span: Span) -> Result<ExprKind> {
         let digits: String = text.chars().filter(|&c| c != '_').collect();
-        let too_large = || self.error(span, Problem::NumberTooLarge);
         if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return digits.parse().map(ExprKind::Int).map_err(|_| too_large());
+            return digits.parse().map(ExprKind::Int).map_err(|_| self.error(span, Problem::IntegerTooLarge));
         }
         let value = digits.parse().ok().filter(|value: &f64| value.is_finite());
-        value.map(ExprKind::Float).ok_or_else(too_large)
+        value.map(ExprKind::Float).ok_or_else(|| self.error(span, Problem::FloatTooLarge))
     }
 
     /// The text between the quotes, without escapes.

@@ -6,14 +6,19 @@ use super::ast::{
 };
 use super::build::{After, Head, ItemHead, SourceHead};
 use super::diagnose;
-use super::error::{Found, Problem, SyntaxError};
+use super::error::{Found, Problem, Result, SyntaxError};
 use super::expr::Builder;
 use super::grammar::{Grammar, Rule};
-use super::parse::{MAX_ERRORS, MAX_STATEMENT};
 use super::scan::{self, Bracket, Kind, Scan};
 use crate::diag::{FileId, Sink, Span};
 use pest::Parser as _;
 use pest::iterators::Pair;
+
+/// The longest statement without its body, in bytes.
+pub(super) const MAX_STATEMENT: usize = 1 << 20;
+
+/// After so many errors the rest of a file is not read.
+pub(super) const MAX_ERRORS: usize = 1000;
 
 /// A statement up to and including the `{` of its body.
 #[derive(Clone, Copy)]
@@ -34,14 +39,22 @@ pub(super) struct Parser<'a> {
     /// The first of the scan's errors that has not been passed.
     next_error: usize,
     errors: usize,
+    /// Whether a statement at the top of the file has been reported since the last definition.
+    outside: bool,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str, file: FileId, scan: &'a Scan, sink: &'a mut Sink) -> Self {
-        Parser { text, bytes: text.as_bytes(), file, scan, sink, at: 0, next_error: 0, errors: 0 }
+        Parser { text, bytes: text.as_bytes(), file, scan, sink, at: 0, next_error: 0, errors: 0, outside: false }
     }
 
     fn report(&mut self, error: &SyntaxError) {
+        // One `}` too many: what follows is outside, up to the next definition.
+        let outside = error.problem == Problem::StatementOutside;
+        if self.outside && (outside || error.problem == Problem::StrayCloser { found: '}' }) {
+            return;
+        }
+        self.outside |= outside;
         self.errors += 1;
         if self.errors < MAX_ERRORS {
             self.sink.push(error.to_diagnostic());
@@ -67,19 +80,33 @@ impl<'a> Parser<'a> {
     /// Reports what the scan found in a statement; whether the grammar need not look at it.
     fn report_errors_in(&mut self, extent: Extent) -> bool {
         self.report_errors_before(extent.start);
-        let (scan, mut spoilt) = (self.scan, false);
-        while let Some(error) = scan.errors.get(self.next_error) {
-            if extent.end <= error.span.start as usize {
-                break;
-            }
-            self.next_error += 1;
-            let harmless = matches!(error.problem, Problem::MissingBlank | Problem::Unclosed { bracket: '{', .. });
-            if harmless || !spoilt {
-                self.report(error);
-            }
-            spoilt |= !harmless;
+        let first = self.next_error;
+        self.next_error = self.scan.errors.partition_point(|error| (error.span.start as usize) < extent.end).max(first);
+        let (harmless, fatal): (Vec<_>, Vec<_>) = self.scan.errors[first..self.next_error]
+            .iter()
+            .partition(|error| matches!(error.problem, Problem::MissingBlank | Problem::Unclosed { bracket: '{', .. }));
+        for error in harmless {
+            self.report(error);
         }
-        spoilt
+        // What follows an open string says nothing about the brackets before it.
+        let open_string = fatal.iter().find(|error| error.problem == Problem::UnclosedString);
+        match (open_string.or(fatal.first()), fatal.len()) {
+            (Some(error), 1) => self.report(&self.closable(error, extent)),
+            (Some(error), _) => self.report(error),
+            (None, _) => {}
+        }
+        !fatal.is_empty()
+    }
+
+    /// An unclosed bracket that alone spoils a line is closed at the end of that line.
+    fn closable(&self, error: &SyntaxError, extent: Extent) -> SyntaxError {
+        let mut error = error.clone();
+        if let Problem::Unclosed { bracket: '(' | '[', fix, .. } = &mut error.problem
+            && extent.body.is_none()
+        {
+            *fix = Some(super::span(self.file, extent.end, extent.end));
+        }
+        error
     }
 
     /// Reads one statement with the grammar and turns it into a piece of the tree.
@@ -87,14 +114,13 @@ impl<'a> Parser<'a> {
         &mut self,
         rule: Rule,
         extent: Extent,
-        build: impl FnOnce(Builder, Pair<'a, Rule>) -> super::expr::Result<T>,
+        build: impl FnOnce(Builder<'a>, Pair<'a, Rule>) -> Result<T>,
     ) -> Option<T> {
         if self.report_errors_in(extent) {
             return None;
         }
-        let builder = Builder { file: self.file, base: extent.start };
-        let built =
-            read(self.text, self.file, rule, extent).and_then(|pair| build(builder, pair).map_err(|error| *error));
+        let builder = Builder { file: self.file, input: &self.text[extent.start..extent.end], base: extent.start };
+        let built = read(self.text, self.file, rule, extent).and_then(|pair| build(builder, pair));
         built.map_err(|error| self.report(&error)).ok()
     }
 
@@ -103,7 +129,7 @@ impl<'a> Parser<'a> {
         &mut self,
         rule: Rule,
         extent: Extent,
-        build: impl FnOnce(Builder, Pair<'a, Rule>) -> super::expr::Result<T>,
+        build: impl FnOnce(Builder<'a>, Pair<'a, Rule>) -> Result<T>,
     ) -> Option<T> {
         self.read(rule, extent, |builder, pair| {
             let span = builder.span(&pair);
@@ -161,6 +187,9 @@ impl<'a> Parser<'a> {
 
     /// The extent of what follows a `}` on its line.
     fn extent_after_body(&mut self, end: usize) -> Option<Extent> {
+        if self.at.checked_sub(1).is_none_or(|last| self.bytes[last] != b'}') {
+            return None;
+        }
         while self.at < end && matches!(self.bytes[self.at], b' ' | b'\t' | b'\r') {
             self.at += 1;
         }
@@ -182,6 +211,7 @@ impl<'a> Parser<'a> {
             let extent = self.extent(end);
             match self.read_choice(Rule::item, extent, Builder::item) {
                 Some(ItemHead::Definition { is_net, name, params, start }) => {
+                    self.outside = false;
                     let body = self.body(extent);
                     let span = start.to(body.span);
                     self.nothing_after_body(end);
@@ -371,7 +401,7 @@ impl<'a> Parser<'a> {
         &mut self,
         rule: Rule,
         end: usize,
-        build: impl Fn(Builder, Pair<'a, Rule>) -> super::expr::Result<T>,
+        build: impl Fn(Builder<'a>, Pair<'a, Rule>) -> Result<T>,
     ) -> Vec<T> {
         let mut entries = Vec::new();
         while self.next_statement(end) {
@@ -401,14 +431,20 @@ impl<'a> Parser<'a> {
         self.ignore_body(after);
     }
 
-    /// Reads the body of a statement that did not parse, for the errors in it, and what follows the body.
+    /// Reads the bodies of a statement that did not parse, for the errors on further lines; one line gives one error.
     fn skip_body(&mut self, extent: Extent, end: usize) {
-        self.ignore_body(extent);
-        if extent.body.is_some() {
-            while let Some(after) = self.extent_after_body(end) {
-                if self.read_choice(Rule::after_body, after, Builder::after_body).is_some() || after.body.is_some() {
-                    self.ignore_body(after);
-                }
+        let mut extent = extent;
+        while let Some(bracket) = extent.body {
+            if bracket.closed && !self.text[bracket.open..bracket.close].contains('\n') {
+                self.at = bracket.close + 1;
+            } else {
+                self.ignore_body(extent);
+            }
+            let passed = self.scan.errors.partition_point(|error| (error.span.start as usize) < self.at);
+            self.next_error = self.next_error.max(passed);
+            match self.extent_after_body(end) {
+                Some(after) => extent = after,
+                None => return,
             }
         }
     }
@@ -424,17 +460,17 @@ impl<'a> Parser<'a> {
 }
 
 /// One call of the grammar.
-pub(super) fn read(text: &str, file: FileId, rule: Rule, extent: Extent) -> Result<Pair<'_, Rule>, SyntaxError> {
+pub(super) fn read(text: &str, file: FileId, rule: Rule, extent: Extent) -> Result<Pair<'_, Rule>> {
     let Extent { start, end, .. } = extent;
     if end - start > MAX_STATEMENT {
         let length = text[start..].chars().next().map_or(0, char::len_utf8);
-        return Err(SyntaxError { span: super::span(file, start, start + length), problem: Problem::StatementTooLong });
+        return Err(SyntaxError::new(super::span(file, start, start + length), Problem::StatementTooLong));
     }
     let input = &text[start..end];
-    let failed = |error| diagnose::diagnose(&diagnose::Failure { file, input, base: start, rule }, &error);
-    let mut pairs = Grammar::parse(rule, input).map_err(failed)?;
-    pairs.next().ok_or_else(|| SyntaxError {
-        span: super::span(file, start, end),
-        problem: Problem::Expected { expected: vec!["a statement"], found: Found::End, hint: None },
+    let mut pairs = Grammar::parse(rule, input)
+        .map_err(|error| diagnose::diagnose(&diagnose::Failure { file, input, base: start, rule }, &error))?;
+    pairs.next().ok_or_else(|| {
+        let problem = Problem::Expected { expected: vec!["a statement"], found: Found::End, hint: None };
+        SyntaxError::new(super::span(file, start, end), problem)
     })
 }

@@ -13,6 +13,7 @@ mod lines;
 mod parse;
 mod scan;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use parse::{MAX_SOURCE, Parsed, add_source, parse, parse_expr};

@@ -1,7 +1,7 @@
 //! Texts in, trees out: the face of the parser.
 
 use super::ast::{Comment, Expr, File};
-use super::error::{Problem, SyntaxError};
+use super::error::{Problem, Result, SyntaxError};
 use super::expr::Builder;
 use super::grammar::Rule;
 use super::lines::{Extent, Parser, read};
@@ -10,12 +10,6 @@ use crate::diag::{FileId, Sink, SourceMap};
 
 /// The largest source, in bytes.
 pub const MAX_SOURCE: usize = 64 << 20;
-
-/// The longest statement without its body, in bytes.
-pub(super) const MAX_STATEMENT: usize = 1 << 20;
-
-/// After so many errors the rest of a file is not read.
-pub(super) const MAX_ERRORS: usize = 1000;
 
 /// A source as a tree.
 #[derive(Debug, Default)]
@@ -64,31 +58,66 @@ pub fn parse(sources: &SourceMap, id: FileId, sink: &mut Sink) -> Parsed {
             return Parsed::default();
         }
     };
-    let mut parser = Parser::new(text, id, &scan, sink);
-    let items = parser.items();
-    parser.report_errors_before(usize::MAX);
+    let items = with_stack_for(scan.depth, || {
+        let mut parser = Parser::new(text, id, &scan, sink);
+        let items = parser.items();
+        parser.report_errors_before(usize::MAX);
+        items
+    });
+    let Some(items) = items else {
+        sink.push(no_stack(id).to_diagnostic());
+        return Parsed::default();
+    };
     Parsed { file: File { items }, comments: scan.comments }
 }
 
 /// Parses a source that is one expression, as behind `--set name=`.
 pub fn parse_expr(sources: &SourceMap, id: FileId, sink: &mut Sink) -> Option<Expr> {
     let text = &sources.file(id).text;
-    let expr = scan_source(text, id).and_then(|scan| {
-        if let Some(error) = scan.errors.first() {
-            return Err(error.clone());
+    let expr = scan_source(text, id).and_then(|mut scan| {
+        if !scan.errors.is_empty() {
+            return Err(Box::new(scan.errors.swap_remove(0)));
         }
-        let builder = Builder { file: id, base: 0 };
-        let whole = read(text, id, Rule::lone_expr, Extent { start: 0, end: text.len(), body: None })?;
-        let expr = whole.into_inner().find(|part| part.as_rule() == Rule::expr);
-        let span = super::span(id, 0, text.len());
-        builder.need(expr, span).and_then(|expr| builder.expr(expr)).map_err(|error| *error)
+        with_stack_for(scan.depth, || {
+            let whole = read(text, id, Rule::lone_expr, Extent { start: 0, end: text.len(), body: None })?;
+            let builder = Builder { file: id, input: text, base: 0 };
+            let span = builder.span(&whole);
+            let expr = whole.into_inner().find(|part| part.as_rule() == Rule::expr);
+            builder.expr(builder.need(expr, span)?)
+        })
+        .unwrap_or_else(|| Err(no_stack(id)))
     });
     expr.map_err(|error| sink.push(error.to_diagnostic())).ok()
 }
 
-fn scan_source(text: &str, id: FileId) -> Result<Scan, SyntaxError> {
+fn no_stack(id: FileId) -> Box<SyntaxError> {
+    SyntaxError::new(super::span(id, 0, 0), Problem::NestingTooDeep)
+}
+
+fn scan_source(text: &str, id: FileId) -> Result<Scan> {
     if text.len() > MAX_SOURCE {
-        return Err(SyntaxError { span: super::span(id, 0, 0), problem: Problem::SourceTooLarge });
+        return Err(SyntaxError::new(super::span(id, 0, 0), Problem::SourceTooLarge));
     }
     scan::scan(text, id)
+}
+
+/// How deep brackets nest in what people write; the stack of any thread suffices for that.
+const ORDINARY_DEPTH: usize = 24;
+
+/// Enough for [`scan::MAX_NESTING`] levels without optimisation.
+const DEEP_STACK: usize = 64 << 20;
+
+/// Runs `work`, which recurses as deep as the brackets of a source nest, on a stack that suffices. `None` where the
+/// system gives no thread for that.
+pub(super) fn with_stack_for<T: Send>(depth: usize, work: impl FnOnce() -> T + Send) -> Option<T> {
+    if depth <= ORDINARY_DEPTH {
+        return Some(work());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(DEEP_STACK).spawn_scoped(scope, work).ok()?;
+        match thread.join() {
+            Ok(value) => Some(value),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }

@@ -2,7 +2,7 @@
 //! wrong with either. Linear in the length of the source, and without recursion.
 
 use super::ast::Comment;
-use super::error::{Problem, SyntaxError};
+use super::error::{Problem, Result, SyntaxError};
 use crate::diag::{FileId, Span};
 
 /// How deep brackets may nest.
@@ -19,6 +19,16 @@ pub(super) enum Kind {
     Splice,
     /// `{…}` around statements.
     Body,
+}
+
+impl Kind {
+    fn closer(self) -> char {
+        match self {
+            Kind::Paren => ')',
+            Kind::Square => ']',
+            Kind::Splice | Kind::Body => '}',
+        }
+    }
 }
 
 /// An opening bracket with what closes it.
@@ -38,6 +48,8 @@ pub(super) struct Scan {
     pub(super) brackets: Vec<Bracket>,
     /// In source order.
     pub(super) comments: Vec<Comment>,
+    /// How deep the brackets nest.
+    pub(super) depth: usize,
     /// By the place of their primary span.
     pub(super) errors: Vec<SyntaxError>,
 }
@@ -51,7 +63,14 @@ impl Scan {
 }
 
 /// Scans a whole source; an error is one that leaves nothing to parse.
-pub(super) fn scan(text: &str, file: FileId) -> Result<Scan, SyntaxError> {
+pub(super) fn scan(text: &str, file: FileId) -> Result<Scan> {
+    let found = scan_once(text, file, false)?;
+    let missing = found.brackets.iter().any(|bracket| bracket.kind == Kind::Body && !bracket.closed);
+    // Only where a brace is missing does `net` at the start of a line show where it should have stood.
+    if missing { scan_once(text, file, true) } else { Ok(found) }
+}
+
+fn scan_once(text: &str, file: FileId, definitions_end_bodies: bool) -> Result<Scan> {
     let mut scanner = Scanner {
         text,
         bytes: text.as_bytes(),
@@ -63,6 +82,7 @@ pub(super) fn scan(text: &str, file: FileId) -> Result<Scan, SyntaxError> {
         last: b'\n',
         splice_end: None,
         suspects: Vec::new(),
+        definitions_end_bodies,
         found: Scan::default(),
     };
     scanner.start_line();
@@ -126,11 +146,12 @@ struct Scanner<'a> {
     splice_end: Option<usize>,
     /// Braces whose closing line is indented otherwise than their opening line, as (open, close).
     suspects: Vec<(usize, usize)>,
+    definitions_end_bodies: bool,
     found: Scan,
 }
 
 impl Scanner<'_> {
-    fn step(&mut self) -> Result<(), SyntaxError> {
+    fn step(&mut self) -> Result<()> {
         let byte = self.bytes[self.at];
         match byte {
             b' ' | b'\t' | b'\r' => {
@@ -191,13 +212,15 @@ impl Scanner<'_> {
         let (end, closed) = string_end(self.bytes, self.at);
         if quote == b'"' {
             if !closed {
-                let end = self.at + self.text[self.at..end].trim_end().len();
-                self.error(self.at, end, Problem::UnclosedString);
+                let rest = &self.text[self.at..end];
+                // It was probably meant to end before the next sign that ends a label, a value or a list.
+                let likely = rest.find([':', ',', ')', ']', '#']).map_or(rest, |length| &rest[..length]);
+                self.error(self.at, self.at + likely.trim_end().len(), Problem::UnclosedString);
             }
             self.at = end;
         } else if closed {
             let text = self.text[self.at + 1..end - 1].to_owned();
-            self.error(self.at, end, Problem::SingleQuotes { text });
+            self.error(self.at, end, Problem::WrongQuotes { text });
             self.at = end;
         } else {
             self.at += 1;
@@ -218,28 +241,24 @@ impl Scanner<'_> {
         }
     }
 
-    fn open(&mut self, kind: Kind) -> Result<(), SyntaxError> {
+    fn open(&mut self, kind: Kind) -> Result<()> {
         if self.stack.len() >= MAX_NESTING {
-            return Err(SyntaxError { span: self.span(self.at, self.at + 1), problem: Problem::NestingTooDeep });
+            return Err(SyntaxError::new(self.span(self.at, self.at + 1), Problem::NestingTooDeep));
         }
         let index = self.found.brackets.len();
         self.found.brackets.push(Bracket { open: self.at, close: self.bytes.len(), closed: false, kind });
         self.stack.push(Open { index, indent: self.indent });
+        self.found.depth = self.found.depth.max(self.stack.len());
         self.at += 1;
         Ok(())
     }
 
     fn close(&mut self, byte: u8) {
-        let matches = |kind| match kind {
-            Kind::Paren => byte == b')',
-            Kind::Square => byte == b']',
-            Kind::Splice | Kind::Body => byte == b'}',
-        };
         // A `)` or `]` never reaches over a `{` of statements, whose own `}` is more to be trusted.
         let mut partner = None;
         for (depth, open) in self.stack.iter().enumerate().rev() {
             let Some(bracket) = self.found.brackets.get(open.index) else { break };
-            if matches(bracket.kind) {
+            if bracket.kind.closer() == char::from(byte) {
                 partner = Some(depth);
                 break;
             }
@@ -257,7 +276,11 @@ impl Scanner<'_> {
             None => match self.top() {
                 Some(top) if top.kind != Kind::Body => {
                     let open = self.span(top.open, top.open + 1);
-                    self.error(self.at, self.at + 1, Problem::WrongCloser { open, found: char::from(byte) });
+                    self.error(
+                        self.at,
+                        self.at + 1,
+                        Problem::WrongCloser { open, found: char::from(byte), wanted: top.kind.closer() },
+                    );
                     self.pop_closed();
                 }
                 Some(_) | None => self.error(self.at, self.at + 1, Problem::StrayCloser { found: char::from(byte) }),
@@ -283,7 +306,7 @@ impl Scanner<'_> {
         let Some(bracket) = self.found.brackets.get_mut(open.index) else { return };
         bracket.close = close;
         let (start, bracket) = (bracket.open, char::from(self.bytes[bracket.open]));
-        self.error(start, start + 1, Problem::Unclosed { bracket, suspect: None, others: Vec::new() });
+        self.error(start, start + 1, Problem::Unclosed { bracket, suspect: None, others: Vec::new(), fix: None });
     }
 
     /// Looks at the line that begins here, while brackets are open.
@@ -297,7 +320,7 @@ impl Scanner<'_> {
         let start = self.at + self.indent;
         let word = &self.text[start..word_end(self.bytes, start)];
         let outer_indent = self.stack.first().map_or(0, |open| open.indent);
-        if self.indent <= outer_indent && matches!(word, "block" | "net" | "import") {
+        if self.definitions_end_bodies && self.indent <= outer_indent && matches!(word, "block" | "net" | "import") {
             self.close_all(self.at);
         } else if self.top().is_some_and(|top| top.kind != Kind::Body) && self.begins_statement(start, word) {
             while self.top().is_some_and(|top| top.kind != Kind::Body) {
@@ -359,9 +382,9 @@ impl Scanner<'_> {
         match suspect {
             Some((open, closer)) => {
                 let suspect = Some((self.span(closer, closer + 1), self.span(inner, inner + 1)));
-                self.error(open, open + 1, Problem::Unclosed { bracket: '{', suspect, others });
+                self.error(open, open + 1, Problem::Unclosed { bracket: '{', suspect, others, fix: None });
             }
-            None => self.error(inner, inner + 1, Problem::Unclosed { bracket: '{', suspect: None, others }),
+            None => self.error(inner, inner + 1, Problem::Unclosed { bracket: '{', suspect: None, others, fix: None }),
         }
         self.suspects.clear();
     }
