@@ -213,7 +213,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Why a file cannot be read, without the system's error number.
-fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -1,6 +1,7 @@
 //! netc compiles `.net` files, a small language for convolutional networks, into checked graphs, cost reports and CPU
 //! programs.
 
+pub mod cli;
 mod compile;
 pub mod data;
 pub mod diag;

@@ -167,3 +167,12 @@ fn dims(optimised: &Optimised, order: &[NodeId], batch: usize) -> Result<HashMap
     }
     Ok(dims)
 }
+
+impl Step {
+    /// Multiply-accumulates of the step for one sample; zero for everything but convolutions and linear layers.
+    pub fn macs(&self, optimised: &Optimised) -> u64 {
+        let inputs = optimised.shapes.operands(&optimised.net, self.node);
+        let cost = self.op.cost(&inputs, optimised.shapes.results(self.node));
+        cost.ok().and_then(|cost| cost.macs.as_u64()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,217 @@
+//! The command line: arguments, files and exit codes; one file a command, no decisions about nets.
+//!
+//! Data goes to standard output, messages to standard error. Exit codes: 0 fine, 1 the input is wrong, 2 the call is
+//! wrong.
+
+mod bench;
+mod check;
+mod completions;
+mod expand;
+mod explain;
+mod init;
+mod input;
+mod new;
+mod plan;
+mod run;
+mod weights;
+
+use std::io::{IsTerminal, Read, Write};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::diag::human::{self, Style};
+use crate::diag::{Diagnostic, Severity, SourceMap};
+use crate::{Compiled, FileLoader, Settings};
+
+/// Compile small texts that describe convolutional networks: check their shapes, count their costs, run them.
+#[derive(Debug, Parser)]
+#[command(name = "netc", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Run(run::Run),
+    Expand(expand::Expand),
+    Plan(plan::Plan),
+    Bench(bench::Bench),
+    Init(init::Init),
+    Explain(explain::Explain),
+    New(new::New),
+    Completions(completions::Completions),
+}
+
+/// A net and what is fixed of it.
+#[derive(Clone, Debug, Args)]
+struct Source {
+    /// The .net file; `-` reads standard input
+    file: String,
+    /// Set a parameter of the net, or a free size of its input (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Sizes of the input instead of those declared, as in 3x320x320
+    #[arg(long, value_name = "CxHxW", value_parser = parse_shape)]
+    shape: Option<Sizes>,
+    /// How many values a net may expand to
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    max_values: usize,
+    /// Treat advice as errors
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// Sizes joined by `x`.
+#[derive(Clone, Debug)]
+struct Sizes(Vec<u64>);
+
+fn parse_shape(text: &str) -> Result<Sizes, String> {
+    let sizes: Result<Vec<u64>, _> = text.split('x').map(str::parse).collect();
+    match sizes {
+        Ok(sizes) if sizes.iter().all(|&size| 0 < size) => Ok(Sizes(sizes)),
+        _ => Err("write sizes joined by x, for example 3x224x224".to_owned()),
+    }
+}
+
+/// Why a command stopped; what has to be said about it has been printed, except for the message here.
+enum Failure {
+    /// The input is wrong, as diagnostics have said.
+    Said,
+    /// The input is wrong.
+    Input(String),
+    /// The call is wrong.
+    Call(String),
+    /// Standard output was closed by its reader.
+    Closed,
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Input(error.to_string())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let outcome = match cli.command {
+        Command::Check(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Expand(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Said) => ExitCode::from(1),
+        Err(Failure::Input(message)) => {
+            complain("error", &message);
+            ExitCode::from(1)
+        }
+        Err(Failure::Call(message)) => {
+            complain("error", &message);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints a message to standard error; the word in front in colour on a terminal.
+fn complain(word: &str, message: &str) {
+    let color = if word == "error" { "\x1b[1;31m" } else { "\x1b[1;33m" };
+    let mut out = anstream::stderr();
+    let _ = writeln!(out, "{color}{word}\x1b[0m: {message}");
+}
+
+/// Prints data to standard output.
+fn print(text: &str) -> Outcome {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Failure::Closed,
+        _ => Failure::Input(format!("cannot write to standard output: {error}")),
+    })
+}
+
+/// Prints diagnostics to standard error, with a line that counts them.
+fn show(sources: &SourceMap, diagnostics: &[Diagnostic]) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let stderr = std::io::stderr();
+    let width = terminal_width(stderr.is_terminal());
+    let color = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = human::render(sources, diagnostics, Style { color, width });
+    let _ = writeln!(anstream::stderr(), "{text}{}", human::summary(diagnostics));
+}
+
+/// Columns of the terminal; 100 where there is none.
+fn terminal_width(is_terminal: bool) -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    if is_terminal { columns.or_else(asked).unwrap_or(100) } else { columns.unwrap_or(100) }
+}
+
+impl Source {
+    fn settings(&self) -> Settings {
+        Settings {
+            set: self.set.clone(),
+            shape: self.shape.as_ref().map(|sizes| sizes.0.clone()),
+            max_values: self.max_values,
+        }
+    }
+
+    fn name(&self) -> &str {
+        if self.file == "-" { "<stdin>" } else { &self.file }
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        read_source(&self.file)
+    }
+
+    /// The checked net; mistakes and advice are printed.
+    fn compile(&self) -> Result<Compiled, Failure> {
+        self.compile_with(&self.settings())
+    }
+
+    fn compile_with(&self, settings: &Settings) -> Result<Compiled, Failure> {
+        let checked = crate::check(self.name(), self.read()?, &FileLoader, settings);
+        let wrong = self.deny_warnings && !checked.diagnostics.is_empty();
+        show(&checked.sources, &checked.diagnostics);
+        match checked.compiled {
+            Some(compiled) if !wrong => Ok(compiled),
+            None if checked.diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Warning) => {
+                Err(Failure::Input(format!("{} holds blocks only; name a file with a net", self.name())))
+            }
+            _ => Err(Failure::Said),
+        }
+    }
+}
+
+/// The bytes of a source; `-` is standard input.
+fn read_source(file: &str) -> Result<Vec<u8>, Failure> {
+    let limit = crate::syntax::MAX_SOURCE as u64 + 1;
+    let mut bytes = Vec::new();
+    let result = if file == "-" {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    match result {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::Input(format!("cannot read {file}: {}", crate::compile::reason(&error)))),
+    }
+}

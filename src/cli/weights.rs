@@ -1,0 +1,60 @@
+//! Where a command's weights come from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, complain};
+use crate::weights::{BindOptions, Checkpoint, OpenOptions, Rename, Scheme, init};
+use crate::{Compiled, Executable, RunOptions};
+
+/// Weights and threads.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Weights {
+    /// A .safetensors, .pth or .pt file whose names are the net's parameter paths
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Names in the file that are left out, with * and ? as wildcards (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    ignore: Vec<String>,
+    /// A TOML file that says which name in the file stands for which parameter
+    #[arg(long, value_name = "MAP")]
+    rename: Option<PathBuf>,
+    /// Let NaN and infinity through
+    #[arg(long)]
+    allow_nan: bool,
+    /// Copy the file into memory instead of mapping it
+    #[arg(long)]
+    no_mmap: bool,
+    /// The seed of random weights where no file is given
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: the physical cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl Weights {
+    /// The checkpoint: the file's, or random ones, which is said.
+    pub(super) fn checkpoint(&self, compiled: &Compiled) -> Result<Checkpoint, Failure> {
+        let Some(path) = &self.weights else {
+            if self.rename.is_some() || !self.ignore.is_empty() {
+                return Err(Failure::Call("--rename and --ignore need --weights".to_owned()));
+            }
+            complain("note", &format!("no --weights given: running with random weights of seed {}", self.seed));
+            return Ok(init(&compiled.init_specs(), Scheme::He, self.seed)?);
+        };
+        let checkpoint = Checkpoint::open(path, &OpenOptions { mapped: !self.no_mmap })?;
+        match &self.rename {
+            Some(map) => Ok(Rename::open(map)?.apply(&checkpoint)?),
+            None => Ok(checkpoint),
+        }
+    }
+
+    /// The net with its weights, ready to run.
+    pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
+        let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
+        let options = RunOptions { threads: self.threads.map_or(0, usize::from), bind };
+        Ok(compiled.plan_with(&self.checkpoint(compiled)?, &options)?)
+    }
+}
