@@ -3,6 +3,7 @@
 
 pub mod cli;
 mod compile;
+pub mod cost;
 pub mod data;
 pub mod diag;
 pub mod dim;
