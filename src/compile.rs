@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::cost;
 use crate::diag::human::{self, Style};
 use crate::diag::{Diagnostic, Sink, SourceMap, Span};
 use crate::elab::error::NameError;
@@ -154,7 +155,15 @@ pub fn check(name: &str, bytes: Vec<u8>, loader: &dyn Loader, settings: &Setting
     let set = settings.set.iter().filter_map(|text| setting(&mut sources, text, &mut sink)).collect();
     let options = Options { set, shape: settings.shape.clone(), max_values: settings.max_values };
     let program = elab::load(&mut sources, file, loader, &mut sink);
-    let elaborated = elab::elaborate(&sources, &program, &options, &mut sink);
+    let mut elaborated = elab::elaborate(&sources, &program, &options, &mut sink);
+    if let Some(elab::Elaborated { net, shapes }) = &elaborated
+        && settings.shape.is_none()
+    {
+        cost::check_budgets(net, shapes, &mut sink);
+    }
+    if sink.has_errors() {
+        elaborated = None;
+    }
     let diagnostics = sink.into_sorted();
     let compiled = elaborated.map(|elab::Elaborated { net, shapes }| Compiled {
         net,

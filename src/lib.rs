@@ -10,6 +10,7 @@ pub mod dim;
 pub mod elab;
 pub mod ir;
 pub mod kernel;
+pub mod measure;
 pub mod op;
 pub mod opt;
 pub mod plan;

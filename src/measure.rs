@@ -88,7 +88,8 @@ fn node(op: Op, path: String) -> Node {
 }
 
 fn with_input(shape: &Shape) -> (Net, ValueId) {
-    let mut net = Net { name: "bottleneck".to_owned(), ..Net::default() };
+    let mut net = Net::default();
+    "bottleneck".clone_into(&mut net.name);
     let input = net.append(node(Op::Input(Input { shape: shape.clone() }), "input".to_owned()), &[]);
     net.inputs.push(input);
     (net, input.into())
@@ -133,9 +134,8 @@ fn direct(directs: &[Direct], from: &Shape) -> Option<Net> {
     for (at, direct) in directs.iter().enumerate() {
         let (out_c, out_h, out_w) = direct.output.chw()?;
         let outputs = [out_h.as_u64()?, out_w.as_u64()?];
-        let total = [0, 1].map(|axis| {
-            ((outputs[axis] - 1) * direct.stride[axis] + direct.kernel[axis]).saturating_sub(sizes[axis])
-        });
+        let total = [0, 1]
+            .map(|axis| ((outputs[axis] - 1) * direct.stride[axis] + direct.kernel[axis]).saturating_sub(sizes[axis]));
         let sides = [total[0] / 2, total[1] / 2, total[0].div_ceil(2), total[1].div_ceil(2)];
         let windows = Windows {
             kernel: direct.kernel,

@@ -16,9 +16,6 @@ use std::path::{Component, Path, PathBuf};
 
 const FOLDER: &str = "tests/errors";
 
-/// Codes that [`diagnose`] does not find: they need the costs of the net.
-const NEEDS_COSTS: &[&str] = &["E0402", "W0506"];
-
 /// All that is found in a file and what it imports, with the settings of its lines `# set: name=value`.
 fn diagnose(path: &Path) -> (SourceMap, Vec<Diagnostic>) {
     let bytes = fs::read(path).unwrap();
@@ -79,10 +76,6 @@ fn fixtures() -> Vec<Fixture> {
     fixtures
 }
 
-fn covered_fixtures() -> Vec<Fixture> {
-    fixtures().into_iter().filter(|fixture| !NEEDS_COSTS.contains(&fixture.code())).collect()
-}
-
 /// A diagnostic as a fixture states it.
 type Finding = (PathBuf, usize, String);
 
@@ -136,7 +129,7 @@ fn normalized(path: &Path) -> PathBuf {
 
 /// Runs a check on each fixture, and fails with the names of all that failed.
 fn for_each_fixture(check: impl Fn(&Fixture)) {
-    let failed: Vec<_> = covered_fixtures()
+    let failed: Vec<_> = fixtures()
         .into_iter()
         .filter(|fixture| catch_unwind(AssertUnwindSafe(|| check(fixture))).is_err())
         .map(|fixture| fixture.name)
@@ -272,7 +265,7 @@ fn the_examples_of_explanations_are_wrong_and_right_as_they_say() {
             let (sources, diagnostics) = diagnose(&main);
             let codes: Vec<_> = diagnostics.iter().map(|d| d.code).collect();
             let stated = if is_wrong { vec![row.code] } else { Vec::new() };
-            if codes != stated && !(is_wrong && NEEDS_COSTS.contains(&row.code.0)) {
+            if codes != stated {
                 let report = human::render(&sources, &diagnostics, human::Style::default());
                 faults.push_str(&format!("{}: stated {stated:?}, found {codes:?} in\n{text}\n{report}\n", row.code));
             }
@@ -283,7 +276,7 @@ fn the_examples_of_explanations_are_wrong_and_right_as_they_say() {
 
 #[test]
 fn every_advice_can_be_allowed() {
-    for fixture in covered_fixtures().iter().filter(|fixture| fixture.code().starts_with('W')) {
+    for fixture in fixtures().iter().filter(|fixture| fixture.code().starts_with('W')) {
         let row = codes::lookup(fixture.code()).unwrap();
         let (sources, diagnostics) = diagnose(&fixture.main);
         for advice in diagnostics.iter().filter(|d| d.severity == Severity::Warning) {

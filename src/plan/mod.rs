@@ -12,6 +12,7 @@ pub mod select;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::cost;
 use crate::ir::{NodeId, ValueId};
 use crate::op::{Op, activation::Activation};
 use crate::opt::Optimised;
@@ -96,7 +97,7 @@ pub enum PlanError {
 /// When a size is symbolic or the memory needed is beyond reason.
 pub fn plan(optimised: &Optimised, batch: usize) -> Result<Plan, PlanError> {
     let net = &optimised.net;
-    let order = net.topological();
+    let order = order(optimised);
     let dims = dims(optimised, &order, batch)?;
     let fused = select::fused_activations(optimised);
     let layout = buffers::lay_out(optimised, &order, &dims, &fused);
@@ -142,6 +143,16 @@ pub fn plan(optimised: &Optimised, batch: usize) -> Result<Plan, PlanError> {
         arena: layout.arena,
         lower_bound: layout.lower_bound,
     })
+}
+
+/// The order that needs the least memory, as far as it is found; the topological one where costs do not say.
+fn order(optimised: &Optimised) -> Vec<NodeId> {
+    let options = cost::Options { train: true, ..cost::Options::default() };
+    let topological = optimised.net.topological();
+    match cost::schedule::schedule(&optimised.net, &optimised.shapes, &options) {
+        Ok(schedule) if schedule.order.len() == topological.len() => schedule.order,
+        _ => topological,
+    }
 }
 
 fn dims(optimised: &Optimised, order: &[NodeId], batch: usize) -> Result<HashMap<ValueId, Vec<usize>>, PlanError> {
