@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use netc::cost::{Counts, Options, Report, analyse};
 use netc::dim::Dim;
 use netc::{Compiled, Settings};
 
@@ -73,27 +74,23 @@ fn set(name: &str, settings: &[&str]) -> Result<Compiled, netc::CompileError> {
     netc::compile_with(spec(name), &Settings { set, ..Settings::default() })
 }
 
-/// Trainable parameters and MACs of the nodes whose path starts with `prefix`, without those that exist in training
-/// only.
-fn counts(compiled: &Compiled, prefix: &str) -> Result<(u64, Dim), Box<dyn Error>> {
-    let (net, shapes) = (&compiled.net, &compiled.shapes);
-    let train_only = net.train_only();
-    let (mut params, mut macs) = (0, Dim::ZERO);
-    for id in net.nodes().filter(|&id| !train_only[id.index()] && net.node(id).path.starts_with(prefix)) {
-        for spec in shapes.params(net, id).iter().filter(|spec| spec.role.trainable()) {
-            params += spec.elements().ok_or("too many parameters")?;
-        }
-        let cost = net.node(id).op.cost(&shapes.operands(net, id), shapes.results(id))?;
-        macs = macs.add(&cost.macs)?;
-    }
-    Ok((params, macs))
+fn report(compiled: &Compiled) -> Result<Report, netc::cost::CostError> {
+    analyse(&compiled.net, &compiled.shapes, &Options::default())
+}
+
+/// Trainable parameters and MACs of the layers whose path starts with `prefix`.
+fn counts(report: &Report, prefix: &str) -> Result<(u64, Dim), Box<dyn Error>> {
+    let counts = report.layers.iter().filter(|layer| layer.path.starts_with(prefix)).map(|layer| &layer.counts);
+    let sum = Counts::sum(counts)?;
+    Ok((sum.params, sum.macs))
 }
 
 #[test]
 fn counts_are_those_of_the_references() -> Outcome {
     for (name, params, macs) in COUNTS {
-        let compiled = netc::compile(spec(name))?;
-        assert_eq!(counts(&compiled, "")?, (params, Dim::from(macs)), "{name}");
+        let report = report(&netc::compile(spec(name))?)?;
+        assert_eq!((report.totals.params, &report.totals.macs), (params, &Dim::from(macs)), "{name}");
+        assert_eq!(counts(&report, "")?, (params, Dim::from(macs)), "{name}: sum of its layers");
     }
     Ok(())
 }
@@ -117,32 +114,60 @@ fn every_net_is_named_as_its_file_and_without_advice() -> Outcome {
 
 #[test]
 fn inception_modules_cost_what_the_paper_means() -> Outcome {
-    let compiled = netc::compile(spec("googlenet_2014"))?;
+    let report = report(&netc::compile(spec("googlenet_2014"))?)?;
     for (module, params, macs) in INCEPTION {
-        assert_eq!(counts(&compiled, &format!("{module}."))?, (params, Dim::from(macs)), "{module}");
+        assert_eq!(counts(&report, &format!("{module}."))?, (params, Dim::from(macs)), "{module}");
     }
+    Ok(())
+}
+
+/// torchvision's side heads cost parameters, which only a report on training counts.
+#[test]
+fn side_heads_count_in_training_only() -> Outcome {
+    let compiled = netc::compile(spec("googlenet"))?;
+    let training = analyse(&compiled.net, &compiled.shapes, &Options { train: true, ..Options::default() })?;
+    // torchvision's googlenet with aux_logits=True.
+    assert_eq!(training.totals.params, 13_004_888);
+    Ok(())
+}
+
+#[test]
+fn resnet50_has_11_114_984_activations() -> Outcome {
+    assert_eq!(report(&netc::compile(spec("resnet50"))?)?.totals.activations, Dim::from(11_114_984u64));
+    Ok(())
+}
+
+#[test]
+fn bottleneck_saves_what_the_classic_example_says() -> Outcome {
+    let found = report(&netc::compile(spec("bottleneck"))?)?.bottlenecks;
+    let [bottleneck] = found.reduce.as_slice() else { return Err("not one bottleneck".into()) };
+    assert_eq!((&bottleneck.macs, bottleneck.params), (&Dim::from(12_443_648u64), 15_920));
+    assert_eq!((&bottleneck.without_macs, bottleneck.without_params), (&Dim::from(120_422_400u64), 153_632));
+    assert_eq!(found.saved_macs, Dim::from(120_422_400u64 - 12_443_648));
     Ok(())
 }
 
 #[test]
 fn alexnet_without_its_groups() -> Outcome {
-    assert_eq!(counts(&set("alexnet_2012", &["groups=1"])?, "")?, (62_378_344, Dim::from(1_135_256_096u64)));
+    let report = report(&set("alexnet_2012", &["groups=1"])?)?;
+    assert_eq!((report.totals.params, report.totals.macs), (62_378_344, Dim::from(1_135_256_096u64)));
     Ok(())
 }
 
 /// As torchvision has MobileNetV2 with `width_mult=0.5`.
 #[test]
 fn mobilenet_at_half_width() -> Outcome {
-    assert_eq!(counts(&set("mobilenet_v2", &["width=0.5"])?, "")?.0, 1_968_680);
+    assert_eq!(report(&set("mobilenet_v2", &["width=0.5"])?)?.totals.params, 1_968_680);
     Ok(())
 }
 
 #[test]
 fn unet_costs_a_formula_in_height_and_width() -> Outcome {
     let area = Dim::symbol("H", 16).mul(&Dim::symbol("W", 16))?;
-    let (params, macs) = counts(&netc::compile(spec("unet"))?, "")?;
-    assert_eq!((params, macs), (31_031_810, area.mul(&Dim::from(735_040u64))?));
-    assert_eq!(counts(&set("unet", &["H=256", "W=256"])?, "")?.1, Dim::from(735_040u64 * 256 * 256));
+    let free = report(&netc::compile(spec("unet"))?)?.totals;
+    assert_eq!((free.params, free.macs), (31_031_810, area.mul(&Dim::from(735_040u64))?));
+    let fixed = report(&set("unet", &["H=256", "W=256"])?)?.totals;
+    assert_eq!(fixed.macs, Dim::from(735_040u64 * 256 * 256));
     Ok(())
 }
 
@@ -150,13 +175,11 @@ fn unet_costs_a_formula_in_height_and_width() -> Outcome {
 #[test]
 fn lenet5_of_1998_has_340_908_connections() -> Outcome {
     let compiled = netc::compile(spec("lenet5_1998"))?;
-    let (net, shapes) = (&compiled.net, &compiled.shapes);
     let mut connections = Dim::from(84u64 * 10);
-    for id in net.nodes().filter(|&id| !shapes.params(net, id).is_empty()) {
-        let outputs = shapes.results(id)[0].elements()?;
-        let macs = net.node(id).op.cost(&shapes.operands(net, id), shapes.results(id))?.macs;
+    for layer in report(&compiled)?.layers.iter().filter(|layer| layer.counts.params > 0) {
+        let outputs = layer.outputs[0].elements()?;
         // S2 and S4 see four pixels and a bias.
-        let weights = if macs == Dim::ZERO { outputs.mul(&Dim::from(4u64))? } else { macs };
+        let weights = if layer.kind == "scale" { outputs.mul(&Dim::from(4u64))? } else { layer.counts.macs.clone() };
         connections = connections.add(&weights)?.add(&outputs)?;
     }
     assert_eq!(connections, Dim::from(340_908u64));
