@@ -1,0 +1,180 @@
+//! The examples of README.md and docs/, compiled, and the reference of docs/language.md, held against the operators.
+//!
+//! A block fenced as `net` must compile without a mistake or advice. One fenced as `net wrong E0301` must give exactly
+//! the codes that stand behind `wrong`. A block without a `net` or a `block` stands for the lines of a net whose input
+//! is `image: [16, 32, 32]`, unless it has an `input` of its own, and whose output is what stands last, unless it has an
+//! `output` of its own. Files are imported from `specs/`.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use netc::diag::{Severity, human};
+use netc::op::{self, Signature};
+use netc::{FileLoader, Settings};
+
+/// Advice and mistakes that [`netc::check`] does not find: they need the costs of the net.
+const NEEDS_COSTS: [&str; 2] = ["E0402", "W0506"];
+
+const REFERENCE: &str = "docs/language.md";
+
+struct Example {
+    /// `docs/language.md:17`.
+    place: String,
+    /// The codes that it must give.
+    codes: Vec<String>,
+    text: String,
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    files.extend(Some(PathBuf::from("README.md")).filter(|path| path.exists()));
+    files.sort();
+    files
+}
+
+fn examples(path: &Path) -> Vec<Example> {
+    let text = fs::read_to_string(path).unwrap();
+    let (mut examples, mut fenced) = (Vec::new(), false);
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        let Some(info) = line.trim_start().strip_prefix("```") else { continue };
+        fenced = !fenced;
+        let place = format!("{}:{}", path.display(), at + 1);
+        let mut words = info.split_whitespace();
+        if !fenced || words.next() != Some("net") {
+            continue;
+        }
+        let codes: Vec<String> = match words.next() {
+            None => Vec::new(),
+            Some("wrong") => words.map(str::to_owned).collect(),
+            Some(other) => panic!("{place}: a fence of `net {other}`"),
+        };
+        assert!(codes.iter().all(|code| netc::diag::codes::lookup(code).is_some()), "{place}: an unknown code");
+        assert!(info.trim() == "net" || !codes.is_empty(), "{place}: no code behind `wrong`");
+        let body: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```").collect();
+        fenced = false;
+        examples.push(Example { place, codes, text: whole(&body.join("\n")) });
+    }
+    examples
+}
+
+/// The example as a file.
+fn whole(text: &str) -> String {
+    let begins = |words: &[&str]| text.lines().any(|line| words.iter().any(|word| line.trim_start().starts_with(word)));
+    if text.lines().any(|line| line.starts_with("net ") || line.starts_with("block ")) {
+        return text.to_owned();
+    }
+    let input = if begins(&["input "]) { "" } else { "input image: [16, 32, 32]\n" };
+    let output = if begins(&["output "]) { "" } else { "output features\n" };
+    format!("net example {{\n{input}{text}\n{output}}}\n")
+}
+
+#[test]
+fn the_examples_of_the_documents_are_right_and_wrong_as_they_say() {
+    let mut faults = String::new();
+    for example in documents().iter().flat_map(|path| examples(path)) {
+        if example.codes.iter().any(|code| NEEDS_COSTS.contains(&code.as_str())) {
+            continue;
+        }
+        let bytes = example.text.clone().into_bytes();
+        let checked = netc::check("specs/example.net", bytes, &FileLoader, &Settings::default());
+        let found: Vec<String> = checked.diagnostics.iter().map(|diagnostic| diagnostic.code.to_string()).collect();
+        if found != example.codes {
+            let report = human::render(&checked.sources, &checked.diagnostics, human::Style::default());
+            let (place, codes, text) = (&example.place, &example.codes, &example.text);
+            faults.push_str(&format!("{place}: states {codes:?}, gives {found:?}\n{text}\n{report}\n"));
+        }
+        let blocks_only = checked.compiled.is_none();
+        let right = checked.diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Warning);
+        if right && blocks_only {
+            faults.push_str(&format!("{}: blocks that no net calls are not tried; add a net\n", example.place));
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+}
+
+/// How the reference writes a layer: `conv(channels, kernel, stride = 1)`; a parameter that may be left out and has no
+/// default ends in `?`.
+fn written(signature: &Signature) -> String {
+    let params: Vec<String> = signature
+        .params
+        .iter()
+        .map(|param| match param.default {
+            "" => param.name.to_owned(),
+            "-" => format!("{}?", param.name),
+            default => format!("{} = {default}", param.name),
+        })
+        .collect();
+    if params.is_empty() { signature.layer.to_owned() } else { format!("{}({})", signature.layer, params.join(", ")) }
+}
+
+/// The entries of the reference: the layer of each heading `### layer`, and the lines below it.
+fn entries() -> Vec<(String, Vec<String>)> {
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("Layers\n")).expect("a section \"Layers\"");
+    let mut entries: Vec<(String, Vec<String>)> = Vec::new();
+    for line in section.lines() {
+        match line.strip_prefix("### ") {
+            Some(layer) => entries.push((layer.trim().to_owned(), Vec::new())),
+            None => entries.last_mut().into_iter().for_each(|(_, lines)| lines.push(line.to_owned())),
+        }
+    }
+    entries
+}
+
+#[test]
+fn the_reference_has_every_layer_with_its_parameters_and_defaults() {
+    let entries = entries();
+    let mut faults = Vec::new();
+    for signature in op::signatures() {
+        let layer = signature.layer;
+        let mut own = entries.iter().filter(|(name, _)| name == layer);
+        let (Some((_, lines)), None) = (own.next(), own.next()) else {
+            faults.push(format!("`{layer}` has no entry of its own"));
+            continue;
+        };
+        let line = format!("`{}`", written(signature));
+        if lines.iter().find(|line| line.starts_with('`')) != Some(&line) {
+            faults.push(format!("the entry of `{layer}` should begin with {line}"));
+        }
+        for part in ["- **Shape**: ", "- **Parameters**: ", "- **PyTorch**: ", "```net"] {
+            if !lines.iter().any(|line| line.starts_with(part)) {
+                faults.push(format!("the entry of `{layer}` has no line that begins with {part}"));
+            }
+        }
+        for param in signature.params {
+            if !lines.iter().skip_while(|l| **l != line).skip(1).any(|l| l.contains(&format!("`{}", param.name))) {
+                faults.push(format!("the entry of `{layer}` says nothing of `{}`", param.name));
+            }
+        }
+        let example = lines.iter().skip_while(|line| *line != "```net").take_while(|line| *line != "```");
+        let uses = |line: &String| line.match_indices(layer).any(|(at, _)| is_call(line, at, layer));
+        if !example.into_iter().any(uses) {
+            faults.push(format!("the example of `{layer}` does not use it"));
+        }
+    }
+    let layers: BTreeSet<&str> = op::signatures().map(|signature| signature.layer).collect();
+    let unknown = entries.iter().map(|(name, _)| name).filter(|name| !layers.contains(name.as_str()));
+    faults.extend(unknown.map(|name| format!("`{name}` is no layer")));
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Whether the name at this place stands by itself.
+fn is_call(line: &str, at: usize, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    !line[..at].ends_with(word) && !line[at + name.len()..].starts_with(word)
+}
+
+/// The names of all advice, functions, keywords and metrics are in the language's document.
+#[test]
+fn the_language_document_names_every_word() {
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let advice = netc::diag::codes::TABLE.iter().map(|row| row.name).filter(|name| !name.is_empty());
+    let metrics = netc::ir::Metric::NAMES.iter().map(|(name, _)| *name);
+    let words = advice.chain(metrics).chain(netc::syntax::KEYWORDS).chain(["sequential", "prev"]);
+    let missing: Vec<_> = words.filter(|word| !text.contains(&format!("`{word}`"))).collect();
+    assert!(missing.is_empty(), "{REFERENCE} lacks {missing:?}");
+}
