@@ -87,9 +87,9 @@ fn is_word(c: char) -> bool {
 
 /// The places of a word that stands by itself.
 fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    text.match_indices(word).map(|(at, _)| at).filter(move |&at| {
-        !text[..at].ends_with(is_word) && !text[at + word.len()..].starts_with(is_word)
-    })
+    text.match_indices(word)
+        .map(|(at, _)| at)
+        .filter(move |&at| !text[..at].ends_with(is_word) && !text[at + word.len()..].starts_with(is_word))
 }
 
 /// The names at the front of what a path goes on with: `b` of `b::c`, `b` and `d` of `{b::c, d}`.
@@ -178,7 +178,7 @@ fn a_module_imports_only_from_those_before_it() {
                 continue;
             };
             found += usize::from(from != own);
-            if there > place(own).unwrap() {
+            if place(own).is_none_or(|here| here < there) {
                 faults.insert(format!("{}: `{own}` takes `{name}` of `{from}`", source.path.display()));
             }
         }

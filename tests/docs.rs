@@ -6,12 +6,13 @@
 //! `output` of its own. Files are imported from `specs/`.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use netc::diag::{Severity, human};
-use netc::op::{self, Signature};
+use netc::ir::{Net, Output, ValueId, expand};
+use netc::op::{self, Op, Signature};
 use netc::{FileLoader, Settings};
 
 /// Advice and mistakes that [`netc::check`] does not find: they need the costs of the net.
@@ -94,6 +95,52 @@ fn the_examples_of_the_documents_are_right_and_wrong_as_they_say() {
         }
     }
     assert!(faults.is_empty(), "{faults}");
+}
+
+/// The nodes of a net by path: the operator, and where its operands come from.
+fn wiring(net: &Net) -> BTreeMap<String, (Op, Vec<(String, u32)>)> {
+    let operand = |value: ValueId| (net.node(value.node).path.clone(), value.output);
+    let node = |id| {
+        let (node, operands) = (net.node(id), net.operands(id));
+        (node.path.clone(), (node.op.clone(), operands.into_iter().map(operand).collect()))
+    };
+    net.nodes().map(node).collect()
+}
+
+/// What `netc expand` prints is valid input and means the same net: of every shipped net and every right example.
+#[test]
+fn flat_forms_mean_the_same_net() {
+    let mut texts: Vec<(String, String)> = documents()
+        .iter()
+        .flat_map(|path| examples(path))
+        .filter(|example| example.codes.is_empty())
+        .map(|example| (example.place, example.text))
+        .collect();
+    for entry in fs::read_dir("specs").unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    for (place, text) in texts {
+        let compile = |name: &str, text: String| {
+            let checked = netc::check(name, text.into_bytes(), &FileLoader, &Settings::default());
+            let report = human::render(&checked.sources, &checked.diagnostics, human::Style::default());
+            checked.compiled.unwrap_or_else(|| panic!("{place}: {report}")).net
+        };
+        let net = compile("specs/example.net", text);
+        let flat = expand::flat(&net);
+        let again = compile("flat.net", flat.clone());
+        assert_eq!(wiring(&net), wiring(&again), "{place}\n{flat}");
+        let outputs = |net: &Net| -> Vec<_> {
+            let of = |output: &Output| {
+                (output.name.clone(), net.node(output.value.node).path.clone(), output.value.output, output.train)
+            };
+            net.outputs.iter().map(of).collect()
+        };
+        assert_eq!(outputs(&net), outputs(&again), "{place}\n{flat}");
+        assert_eq!(flat, expand::flat(&again), "{place}");
+    }
 }
 
 /// How the reference writes a layer: `conv(channels, kernel, stride = 1)`; a parameter that may be left out and has no

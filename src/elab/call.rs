@@ -249,7 +249,7 @@ impl<'a> Elab<'a> {
                 self.body(&definition.body, None);
                 let tree = self.pop_scope();
                 self.merge_labels(tree);
-                self.above.ok_or(Reported)
+                self.value_above(&format!("block `{}`", definition.name.text), call.span)
             }
             Err(reported) => Err(reported),
         };

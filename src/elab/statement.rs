@@ -273,7 +273,7 @@ impl<'a> Elab<'a> {
         match &statement.source {
             Source::Braces(body) => self.scoped(label, None, |elab| {
                 elab.body(body, None);
-                elab.above.ok_or(Reported)
+                elab.value_above("these braces", body.span)
             }),
             Source::From { value, body } => {
                 let start = self.operand(value)?;
@@ -297,7 +297,7 @@ impl<'a> Elab<'a> {
                 };
                 self.scoped(label, Some(0), |elab| {
                     elab.body(body, None);
-                    elab.above.ok_or(Reported)
+                    elab.value_above("`sequential`", call.span)
                 })
             }
             Source::Call(call) => {
@@ -314,6 +314,15 @@ impl<'a> Elab<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// The value above; where there is none, a mistake, unless another one explains that.
+    pub(super) fn value_above(&mut self, what: &str, span: Span) -> Eval<Tensor> {
+        match self.above {
+            Some(value) => Ok(value),
+            None if self.sink.has_errors() => Err(Reported),
+            None => Err(self.report(WiringError::NothingAbove { what: what.to_owned(), span })),
         }
     }
 

@@ -67,7 +67,7 @@ fn line(text: &mut String, net: &Net, id: NodeId, above: Option<ValueId>) -> Opt
         return above;
     }
     let _ = writeln!(text, "  {call}");
-    Some(ValueId { node: id, output: node.others.len() as u32 })
+    Some(id.into())
 }
 
 fn labels(node: &Node) -> String {
@@ -77,10 +77,10 @@ fn labels(node: &Node) -> String {
 
 fn reference(net: &Net, value: ValueId) -> String {
     let node = net.node(value.node);
-    match (value.output as usize).checked_sub(1).and_then(|other| node.others.get(other)) {
-        Some(path) => label(path),
-        None => label(&node.path),
-    }
+    let other = (value.output as usize).checked_sub(1).and_then(|other| node.others.get(other));
+    let path = other.unwrap_or(&node.path);
+    // A reference that begins with a number stands between quotes.
+    if path.starts_with(|c: char| c.is_ascii_digit()) { Value::Str(path.to_owned()).to_string() } else { label(path) }
 }
 
 /// A path as a label: between quotes unless each part is a word or a number.

@@ -154,7 +154,7 @@ impl Builder<'_> {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::name => name = Some(self.name(&part)),
-                Rule::path => value = Some(self.path(part)?),
+                Rule::path | Rule::string => value = Some(self.path(part)?),
                 Rule::train => train = Some(self.train(part)?),
                 _ => {}
             }
@@ -218,7 +218,7 @@ impl Builder<'_> {
                     }
                 }
                 Rule::from => {
-                    let path = part.into_inner().find(|part| part.as_rule() == Rule::path);
+                    let path = part.into_inner().find(|part| matches!(part.as_rule(), Rule::path | Rule::string));
                     source = Some(SourceHead::From(self.path(self.need(path, whole)?)?));
                 }
                 Rule::call => source = Some(self.call(part)?),

@@ -304,7 +304,11 @@ impl Builder<'_> {
         Ok((Args { list, span }, depth))
     }
 
+    /// A path, or the text of a quoted label.
     pub(super) fn path(self, pair: Pair<'_, Rule>) -> Result<Path> {
+        if pair.as_rule() == Rule::string {
+            return Ok(Path { parts: vec![LabelPart::Text(self.string(&pair)?)], span: self.span(&pair) });
+        }
         Ok(self.path_deep(pair)?.0)
     }
 
