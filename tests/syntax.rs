@@ -44,9 +44,33 @@ fn each_mistake_is_one_error_and_its_fix_mends_it() {
         }
     }
     assert_eq!(failed, Vec::<String>::new());
+    check("mistakes", &report);
+}
+
+#[test]
+fn the_tree_of_the_tour_is_as_its_snapshot_has_it() {
+    let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
+    let id = sources.add("tour.net", include_str!("syntax/tour.net"));
+    let parsed = netc::syntax::parse(&sources, id, &mut sink);
+    assert!(sink.diagnostics().is_empty());
+    check("tour", &netc::syntax::ast_text(&parsed.file));
+}
+
+/// Every part of the language that the tour leaves out.
+#[test]
+fn the_tree_of_the_rest_is_as_its_snapshot_has_it() {
+    let (sources, errors) = diagnose(include_str!("syntax/rest.net"));
+    assert!(errors.is_empty(), "{errors:#?}");
+    let (id, mut sink) = (diag::FileId(0), Sink::default());
+    let parsed = netc::syntax::parse(&sources, id, &mut sink);
+    check("rest", &netc::syntax::ast_text(&parsed.file));
+    assert_eq!(netc::syntax::format(&sources, id, &mut sink).as_deref(), Some(include_str!("syntax/rest.net")));
+}
+
+fn check(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../snapshots/syntax");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("mistakes", report));
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }

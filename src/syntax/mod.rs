@@ -9,14 +9,18 @@ mod build;
 mod diagnose;
 pub mod error;
 mod expr;
+mod fmt;
 mod lines;
 mod parse;
+mod print;
 mod scan;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+pub use fmt::format;
 pub use parse::{MAX_SOURCE, Parsed, add_source, parse, parse_expr};
+pub use print::ast_text;
 
 use crate::diag::{FileId, Span};
 

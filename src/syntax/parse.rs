@@ -50,12 +50,17 @@ pub fn add_source(sources: &mut SourceMap, name: &str, bytes: Vec<u8>, sink: &mu
 
 /// Parses everything it can. Each line that does not parse is one error in the sink, and parsing resumes at the next.
 pub fn parse(sources: &SourceMap, id: FileId, sink: &mut Sink) -> Parsed {
+    parse_with_depth(sources, id, sink).0
+}
+
+/// Parses, and says how deep the brackets nest.
+pub(super) fn parse_with_depth(sources: &SourceMap, id: FileId, sink: &mut Sink) -> (Parsed, usize) {
     let text = &sources.file(id).text;
     let scan = match scan_source(text, id) {
         Ok(scan) => scan,
         Err(error) => {
             sink.push(error.to_diagnostic());
-            return Parsed::default();
+            return (Parsed::default(), 0);
         }
     };
     let items = with_stack_for(scan.depth, || {
@@ -66,9 +71,9 @@ pub fn parse(sources: &SourceMap, id: FileId, sink: &mut Sink) -> Parsed {
     });
     let Some(items) = items else {
         sink.push(no_stack(id).to_diagnostic());
-        return Parsed::default();
+        return (Parsed::default(), 0);
     };
-    Parsed { file: File { items }, comments: scan.comments }
+    (Parsed { file: File { items }, comments: scan.comments }, scan.depth)
 }
 
 /// Parses a source that is one expression, as behind `--set name=`.
@@ -90,7 +95,7 @@ pub fn parse_expr(sources: &SourceMap, id: FileId, sink: &mut Sink) -> Option<Ex
     expr.map_err(|error| sink.push(error.to_diagnostic())).ok()
 }
 
-fn no_stack(id: FileId) -> Box<SyntaxError> {
+pub(super) fn no_stack(id: FileId) -> Box<SyntaxError> {
     SyntaxError::new(super::span(id, 0, 0), Problem::NestingTooDeep)
 }
 

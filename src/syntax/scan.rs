@@ -235,7 +235,9 @@ impl Scanner<'_> {
             b'.' => true,
             byte if is_word(byte) => {
                 let length = self.bytes[..self.at].iter().rev().take(16).take_while(|&&byte| is_word(byte)).count();
-                !super::KEYWORDS.contains(&&self.text[self.at - length..self.at])
+                let word = self.at - length;
+                let is_segment = self.text[..word].ends_with('.');
+                is_segment || !super::KEYWORDS.contains(&&self.text[word..self.at])
             }
             _ => false,
         }

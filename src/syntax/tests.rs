@@ -1,5 +1,6 @@
 use super::*;
 use crate::diag::{Sink, SourceMap};
+use proptest::prelude::*;
 
 fn parsed(text: &str) -> (Parsed, SourceMap, Sink) {
     let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
@@ -163,5 +164,123 @@ fn a_lone_expression_parses() {
     assert!(matches!(value("0..n"), Some(ast::ExprKind::Range(..))));
     for wrong in ["", "1 2", "(1", "1)", "a = 3", "{1}"] {
         assert_eq!(value(wrong), None, "{wrong}");
+    }
+}
+
+/// Parses and formats whatever it is; errors have places inside the text, and only a text without any is formatted.
+fn survives(text: &str) {
+    let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
+    let id = sources.add("test.net", text);
+    parse(&sources, id, &mut sink);
+    let mut again = Sink::default();
+    let formatted = format(&sources, id, &mut again);
+    assert_eq!(formatted.is_none(), sink.has_errors(), "{text}");
+    assert_eq!(sink.diagnostics().len(), again.diagnostics().len(), "{text}");
+    for error in sink.diagnostics() {
+        let places = error.secondary.iter().map(|label| label.span).chain([error.primary.span]);
+        let edits = error.help.iter().flat_map(|help| help.edits.iter().map(|edit| edit.span));
+        for span in places.chain(edits) {
+            assert!(text.get(span.start as usize..span.end as usize).is_some(), "{error:?}\n{text}");
+        }
+        assert!(!error.title.is_empty() && !error.title.contains("something else"), "{error:?}\n{text}");
+    }
+    if let Some(formatted) = formatted {
+        let id = sources.add("formatted.net", formatted.clone());
+        assert_eq!(format(&sources, id, &mut sink), Some(formatted), "{text}");
+    }
+}
+
+const SCRAPS: [&str; 72] = [
+    "\n",
+    " ",
+    ";",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ":",
+    "=",
+    "#",
+    "\"",
+    "'",
+    "\\",
+    "->",
+    "==",
+    "<",
+    "<=",
+    "+",
+    "-",
+    "*",
+    "**",
+    "/",
+    "//",
+    "%",
+    ".",
+    "..",
+    "!",
+    "&&",
+    "é",
+    "“",
+    "\u{a0}",
+    "\0",
+    "#[allow(x)]\n",
+    "1",
+    "0.5",
+    "64px",
+    "1.",
+    "a",
+    "conv",
+    "True",
+    "bn",
+    "block ",
+    "net ",
+    "import ",
+    "let ",
+    "input ",
+    "output ",
+    "if ",
+    "else ",
+    "repeat ",
+    "as ",
+    "for ",
+    "in ",
+    "from ",
+    "preprocess ",
+    "budget ",
+    "true ",
+    "and ",
+    "or ",
+    "not ",
+    "then ",
+    "where ",
+    "train ",
+    "net a {\n",
+    "}\n",
+    "x: relu\n",
+    "conv(3, 3)\n",
+    "a{i}",
+    "\t",
+];
+
+proptest! {
+    #[test]
+    fn no_sequence_of_scraps_is_too_much(scraps in prop::collection::vec(prop::sample::select(&SCRAPS[..]), 0..60)) {
+        survives(&scraps.concat());
+    }
+
+    #[test]
+    fn no_damage_is_too_much(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..8_usize, prop::sample::select(&SCRAPS[..])), 1..4)
+    ) {
+        let mut text: Vec<char> = include_str!("../../tests/syntax/tour.net").chars().collect();
+        for (at, length, scrap) in damage {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, scrap.chars());
+        }
+        survives(&text.into_iter().collect::<String>());
     }
 }
