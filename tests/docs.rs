@@ -137,6 +137,28 @@ fn flat_forms_mean_the_same_net() {
     }
 }
 
+/// The flat form keeps what a text says of its free sizes, and nothing of those that are fixed.
+#[test]
+fn flat_forms_keep_conditions_on_free_sizes() {
+    let text = "net example(least = 30) {
+        input image: [3, H, W] where H % 16 == 0, W % 4 == 0, H == 2 * W, W >= 2 and not W > 64, H > least
+        relu
+        output y
+    }";
+    let conditions = |set: &[&str]| {
+        let set = set.iter().map(|&text| text.to_owned()).collect();
+        let settings = Settings { set, ..Settings::default() };
+        let checked = netc::check("example.net", text.as_bytes().to_vec(), &FileLoader, &settings);
+        let flat = expand::flat(&checked.compiled.unwrap().net);
+        assert!(netc::compile_text("flat.net", &flat).is_ok(), "{flat}");
+        let line = flat.lines().find(|line| line.contains("input ")).unwrap().to_owned();
+        line.split_once(" where ").map_or(String::new(), |(_, conditions)| conditions.to_owned())
+    };
+    assert_eq!(conditions(&[]), "H % 16 == 0, W % 4 == 0, H == 2 * W, W >= 2 and not W > 64");
+    assert_eq!(conditions(&["H=64"]), "W % 4 == 0, W >= 2 and not W > 64");
+    assert_eq!(conditions(&["H=64", "W=32"]), "");
+}
+
 /// How the reference writes a layer: `conv(channels, kernel, stride = 1)`; a parameter that may be left out and has no
 /// default ends in `?`.
 fn written(signature: &Signature) -> String {

@@ -162,13 +162,9 @@ impl<'a> Elab<'a> {
         let id = self.net.append(node, &[]);
         self.shapes.insert(id, vec![shape]);
         self.net.inputs.push(id);
-        if self.shapes.of(id.into()).0.iter().any(Dim::is_symbolic) {
-            let conditions = input.conditions.iter().filter(|condition| {
-                input.shape.iter().filter_map(symbol_name).any(|symbol| divisor_of(condition, &symbol).is_some())
-            });
-            let texts: Vec<String> = conditions.map(|condition| self.sources.text(condition.span).to_owned()).collect();
-            self.net.conditions.extend(texts.into_iter().map(|text| (id, text)));
-        }
+        let free = self.shapes.of(id.into()).0.iter().flat_map(Dim::symbols).collect::<Vec<_>>();
+        let texts = input.conditions.iter().map(|condition| self.sources.text(condition.span));
+        self.net.conditions.extend(texts.filter(|text| is_about(text, &free)).map(|text| (id, text.to_owned())));
         let value = Tensor::Value(id.into());
         self.define_label(&input.name.text, value, LabelTree::default());
         self.frame_mut().input = if self.net.inputs.len() == 1 { Some(value) } else { None };
@@ -535,6 +531,14 @@ fn word(expr: &Expr) -> Option<&str> {
         },
         _ => None,
     }
+}
+
+/// Whether a condition speaks of free sizes and, but for numbers and operators, of nothing else.
+fn is_about(condition: &str, free: &[String]) -> bool {
+    let words = condition.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut names = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')).peekable();
+    let operators = ["and", "or", "not", "true", "false"];
+    names.peek().is_some() && names.all(|name| operators.contains(&name) || free.iter().any(|symbol| symbol == name))
 }
 
 /// n of `symbol % n == 0`.

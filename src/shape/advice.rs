@@ -38,7 +38,8 @@ fn bias_before_norm(net: &Net, shapes: &Shapes, id: NodeId, sink: &mut Sink) {
     let biased = match &node.op {
         Op::Conv(conv) => conv.bias,
         Op::Linear(linear) => linear.bias,
-        //TMP Op::ConvTranspose(conv) => conv.bias,
+        Op::ConvTranspose(conv) => conv.bias,
+        Op::TableConv(conv) => conv.bias,
         _ => false,
     };
     if !biased {
@@ -80,7 +81,7 @@ fn unlabelled_weights(net: &Net, shapes: &Shapes, id: NodeId, sink: &mut Sink) {
 fn windows(op: &Op) -> Option<&Windows> {
     match op {
         Op::Conv(conv) => Some(&conv.windows),
-        //TMP Op::TableConv(conv) => Some(&conv.windows),
+        Op::TableConv(conv) => Some(&conv.windows),
         Op::Pool(pool) => match &pool.extent {
             Extent::Windows(windows) => Some(windows),
             Extent::Global | Extent::Adaptive(_) => None,

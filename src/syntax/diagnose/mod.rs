@@ -183,6 +183,9 @@ impl<'a> Stop<'a> {
                 expected.push(word);
             }
         }
+        if expected.contains(&words(Rule::path)) {
+            expected.retain(|word| *word != words(Rule::string));
+        }
         if expected.is_empty() {
             expected.push("something else");
         }
