@@ -14,6 +14,7 @@ pub mod measure;
 pub mod op;
 pub mod opt;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod shape;
 pub mod syntax;

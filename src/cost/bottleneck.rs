@@ -217,8 +217,10 @@ impl Walk<'_> {
                 let op = &self.net.node(user).op;
                 if matches!(op, Op::Conv(_)) {
                     behind.convs.push(user);
-                } else if matches!(op, Op::BatchNorm(_) | Op::Dropout(_) | Op::Identity(_) | Op::Activation(_))
-                    || self.is_gate(id, user)
+                } else if matches!(
+                    op,
+                    Op::BatchNorm(_) | Op::ChannelScale(_) | Op::Dropout(_) | Op::Identity(_) | Op::Activation(_)
+                ) || self.is_gate(id, user)
                 {
                     behind.activated |= matches!(op, Op::Activation(_));
                     open.push(user);
@@ -344,7 +346,7 @@ impl Walk<'_> {
         let end = self.conv(last)?;
         let strides = [first.windows.stride, conv.windows.stride, path.last.map_or([1, 1], |_| end.windows.stride)];
         let stride = |axis: usize| strides.iter().try_fold(1u64, |product, stride| product.checked_mul(stride[axis]));
-        let divides = in_c % conv.groups == 0 && end.out_c % conv.groups == 0;
+        let divides = in_c.is_multiple_of(conv.groups) && end.out_c.is_multiple_of(conv.groups);
         Some(Direct {
             in_c,
             output: self.shapes.results(last).first()?.clone(),

@@ -3,9 +3,10 @@
 //! What is counted, for a batch, in bytes of `f32`:
 //! - inputs of the net are alive from the start to their last use; outputs of the net, from their step to the end;
 //! - any other value, from its step to its last use; what nobody uses, for its own step;
-//! - at a step, everything alive, the operands and the results stand in memory together, except that a pointwise
-//!   operator writes over an operand of the same size that dies there (inputs and outputs of the net are never written
-//!   over), and that identity, dropout, flatten and reshape only rename their operand's memory;
+//! - at a step, everything alive, the operands and the results stand in memory together, except that an operator that
+//!   looks at each position by itself ([`in_place`]) writes over an operand of the same size that dies there (inputs and
+//!   outputs of the net are never written over), and that identity, dropout, flatten and reshape only rename their
+//!   operand's memory;
 //! - weights and the scratch memory of kernels are not activations.
 //!
 //! A node that comes before or after every other node in any order cuts the problem in two. Between cuts the best of
@@ -20,6 +21,8 @@ mod segments;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use super::counts::{BYTES, is_view};
 use super::{CostError, Options, covered, symbolic};
@@ -99,7 +102,18 @@ pub fn memory(net: &Net, shapes: &Shapes, options: &Options) -> Result<Memory, C
 
 /// Whether the operator can write its result over an operand of the same size.
 pub fn in_place(op: &Op) -> bool {
-    matches!(op, Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Affine(_))
+    matches!(
+        op,
+        Op::Activation(_)
+            | Op::BatchNorm(_)
+            | Op::LayerNorm(_)
+            | Op::Softmax(_)
+            | Op::ChannelScale(_)
+            | Op::Affine(_)
+            | Op::Add(_)
+            | Op::Sub(_)
+            | Op::Mul(_)
+    )
 }
 
 /// A net as tasks and buffers.
@@ -133,7 +147,8 @@ impl Lowered {
         }
         let buffer = |value: ValueId| buffer_of[value.node.index()][value.output as usize];
         let kept: Vec<u32> = net.outputs_for(options.train).map(|output| buffer(output.value)).collect();
-        let (buffers, sample) = buffers(&values, net, &kept)?;
+        let sample = sample(&values);
+        let buffers = buffers(&values, &sample, net, &kept)?;
         let (inputs, nodes): (Vec<NodeId>, Vec<NodeId>) =
             order.into_iter().partition(|&id| matches!(net.node(id).op, Op::Input(_)));
         let tasks = nodes.iter().map(|&id| {
@@ -144,7 +159,7 @@ impl Lowered {
             (Task { reads, writes, in_place: in_place(op) }, after)
         });
         let problem = Problem::new(tasks.collect(), &nodes, buffers);
-        Ok(Lowered { problem, inputs, nodes, values, sample })
+        Ok(Lowered { problem, inputs, nodes, values, sample: sample.into_iter().collect() })
     }
 
     /// The largest of the sums of symbolic sizes along an order, if there is one for all values of the symbols.
@@ -198,19 +213,28 @@ impl Lowered {
     }
 }
 
-/// The buffers in numbers, and the sizes of symbols for which the numbers stand.
-fn buffers(values: &[(ValueId, Dim)], net: &Net, kept: &[u32]) -> Result<(Vec<Buffer>, Vec<(String, u64)>), DimError> {
-    let symbolic: Vec<&Dim> = values.iter().map(|(_, bytes)| bytes).filter(|bytes| bytes.is_symbolic()).collect();
-    let sample = symbolic::sample(&symbolic).unwrap_or_default();
+/// The sizes of symbols for which buffers are counted.
+fn sample(values: &[(ValueId, Dim)]) -> BTreeMap<String, u64> {
+    let sizes: Vec<&Dim> = values.iter().map(|(_, bytes)| bytes).filter(|bytes| bytes.is_symbolic()).collect();
+    symbolic::sample(&sizes).unwrap_or_default()
+}
+
+/// The buffers in numbers.
+fn buffers(
+    values: &[(ValueId, Dim)],
+    sample: &BTreeMap<String, u64>,
+    net: &Net,
+    kept: &[u32],
+) -> Result<Vec<Buffer>, DimError> {
     let mut total = 0u64;
     let mut buffers = Vec::with_capacity(values.len());
     for (value, bytes) in values {
-        let bytes = bytes.evaluate(&sample)?.as_u64().ok_or(DimError::Overflow)?;
+        let bytes = bytes.evaluate(sample)?.as_u64().ok_or(DimError::Overflow)?;
         // No sum of buffers can overflow when that of all does not.
         total = total.checked_add(bytes).ok_or(DimError::Overflow)?;
         let input = matches!(net.node(value.node).op, Op::Input(_));
         buffers.push(Buffer { bytes, input, kept: false, users: Vec::new() });
     }
     kept.iter().for_each(|&buffer| buffers[buffer as usize].kept = true);
-    Ok((buffers, sample.into_iter().collect()))
+    Ok(buffers)
 }
