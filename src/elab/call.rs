@@ -246,7 +246,10 @@ impl<'a> Elab<'a> {
         let result = match bound {
             Ok(()) => {
                 self.push_scope(false);
+                let allows = self.allows.clone();
+                self.allow(&definition.allows);
                 self.body(&definition.body, None);
+                self.allows = allows;
                 let tree = self.pop_scope();
                 self.merge_labels(tree);
                 self.value_above(&format!("block `{}`", definition.name.text), call.span)

@@ -25,6 +25,8 @@ impl<'a> Elab<'a> {
         self.net.name.clone_from(&definition.name.text);
         self.net.span = definition.name.span;
         self.frames.push(net_frame(0));
+        let program = self.program;
+        program.definitions().for_each(|definition| self.check_allows(&definition.allows));
         self.allow(&definition.allows);
         self.net_params(definition);
         self.push_scope(false);

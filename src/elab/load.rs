@@ -72,6 +72,14 @@ impl Program {
         })
     }
 
+    /// The blocks of all units, and the nets.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.units.iter().flat_map(|unit| &unit.tree.items).filter_map(|item| match item {
+            Item::Block(definition) | Item::Net(definition) => Some(definition),
+            Item::Import(_) | Item::Let(_) => None,
+        })
+    }
+
     /// The `let`s at the top of a unit.
     pub fn lets(&self, unit: usize) -> impl Iterator<Item = &Let> {
         self.units[unit].tree.items.iter().filter_map(|item| match item {
@@ -124,6 +132,9 @@ impl Loading<'_> {
         }
         let mut net: Option<Span> = None;
         for (item, definition) in tree.items.iter().enumerate() {
+            if let Item::Block(definition) | Item::Net(definition) = definition {
+                self.parameters(definition);
+            }
             match definition {
                 Item::Block(block) => self.define(unit, item, block, &mut blocks),
                 Item::Net(definition) if unit != 0 => {
@@ -152,6 +163,19 @@ impl Loading<'_> {
         }
         if let Some((_, first)) = blocks.insert(name.clone(), (BlockId { unit, item }, span)) {
             self.sink.push(FileError::Twice { what: "block", name, first, span }.into());
+        }
+    }
+
+    /// Reports parameters with the name of one in front of them.
+    fn parameters(&mut self, definition: &Definition) {
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for param in &definition.params {
+            let (name, span) = (param.name.text.clone(), param.name.span);
+            if let Some(&first) = seen.get(param.name.text.as_str()) {
+                self.sink.push(FileError::Twice { what: "parameter", name, first, span }.into());
+            } else {
+                seen.insert(&param.name.text, span);
+            }
         }
     }
 

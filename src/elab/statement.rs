@@ -7,7 +7,9 @@ use super::value::{Target, Tensor, Value};
 use super::{Elab, Eval, Reported};
 use crate::diag::{Span, codes, nearest};
 use crate::dim::Dim;
-use crate::syntax::ast::{Body, Claim, For, If, Pattern, Repeat, Source, Statement, StatementKind, ValueStatement};
+use crate::syntax::ast::{
+    Body, Claim, For, If, Name, Pattern, Repeat, Source, Statement, StatementKind, ValueStatement,
+};
 use crate::tensor::Shape;
 
 /// The branches of a group as they are made.
@@ -39,6 +41,7 @@ impl<'a> Elab<'a> {
 
     fn statement(&mut self, statement: &'a Statement, branches: Option<&mut Branches>) {
         let allows = self.allows.clone();
+        self.check_allows(&statement.allows);
         self.allow(&statement.allows);
         let failed = self.statement_kind(statement, branches).is_err();
         if failed {
@@ -48,22 +51,20 @@ impl<'a> Elab<'a> {
     }
 
     /// Adds advice that is allowed from here on.
-    pub(super) fn allow(&mut self, names: &[crate::syntax::ast::Name]) {
-        if names.is_empty() {
-            return;
+    pub(super) fn allow(&mut self, names: &[Name]) {
+        if !names.is_empty() {
+            self.allows = self.allows.iter().cloned().chain(names.iter().map(|name| name.text.clone())).collect();
         }
-        let mut allows = self.allows.to_vec();
-        for name in names {
-            let advice = codes::TABLE.iter().map(|row| row.name).filter(|name| !name.is_empty());
-            if advice.clone().any(|advice| advice == name.text) {
-                allows.push(name.text.clone());
-            } else {
-                let near = nearest(&name.text, advice.clone()).map(str::to_owned);
-                let note = Some(format!("advice is one of {}", advice.collect::<Vec<_>>().join(", ")));
-                self.report(NameError::UnknownName { name: name.text.clone(), near, note, span: name.span });
-            }
+    }
+
+    /// Reports what is allowed and is no advice.
+    pub(super) fn check_allows(&mut self, names: &[Name]) {
+        let advice = codes::TABLE.iter().map(|row| row.name).filter(|name| !name.is_empty());
+        for name in names.iter().filter(|name| advice.clone().all(|advice| advice != name.text)) {
+            let near = nearest(&name.text, advice.clone()).map(str::to_owned);
+            let note = Some(format!("advice is one of {}", advice.clone().collect::<Vec<_>>().join(", ")));
+            self.report(NameError::UnknownName { name: name.text.clone(), near, note, span: name.span });
         }
-        self.allows = allows.into();
     }
 
     fn statement_kind(&mut self, statement: &'a Statement, branches: Option<&mut Branches>) -> Eval<()> {
