@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use netc::diag::{Severity, human};
+use netc::diag::{Severity, Sink, SourceMap, human};
 use netc::ir::{Net, Output, ValueId, expand};
 use netc::op::{self, Op, Signature};
-use netc::{FileLoader, Settings};
+use netc::{FileLoader, Settings, syntax};
 
 const REFERENCE: &str = "docs/language.md";
 
@@ -134,6 +134,26 @@ fn flat_forms_mean_the_same_net() {
         };
         assert_eq!(outputs(&net), outputs(&again), "{place}\n{flat}");
         assert_eq!(flat, expand::flat(&again), "{place}");
+    }
+}
+
+/// The canonical text of an example means the same net, and is its own canonical text.
+#[test]
+fn canonical_texts_mean_the_same_net() {
+    let canonical = |text: &str| {
+        let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
+        let id = syntax::add_source(&mut sources, "example.net", text.as_bytes().to_vec(), &mut sink).unwrap();
+        syntax::format(&sources, id, &mut sink).unwrap()
+    };
+    for example in documents().iter().flat_map(|path| examples(path)).filter(|example| example.codes.is_empty()) {
+        let flat = |text: &str| {
+            let bytes = text.as_bytes().to_vec();
+            let checked = netc::check("specs/example.net", bytes, &FileLoader, &Settings::default());
+            checked.compiled.map(|compiled| expand::flat(&compiled.net))
+        };
+        let text = canonical(&example.text);
+        assert_eq!(flat(&text), flat(&example.text), "{}\n{text}", example.place);
+        assert_eq!(canonical(&text), text, "{}", example.place);
     }
 }
 

@@ -146,6 +146,10 @@ impl Formatter<'_> {
     }
 
     pub(super) fn path(&mut self, path: &Path) -> Doc {
+        let written = self.source(path.span);
+        if written.starts_with('"') {
+            return Doc::text(written);
+        }
         self.parts(&path.parts)
     }
 
