@@ -7,6 +7,7 @@
 pub mod bottleneck;
 pub mod budget;
 mod counts;
+pub mod diff;
 
 mod error;
 pub mod field;

@@ -4,6 +4,7 @@
 //! Snapshots of every format stand in `tests/cost/`.
 
 pub mod cost;
+pub mod diff;
 
 pub mod grid;
 mod html;

@@ -1,0 +1,247 @@
+//! What differs between two nets: structure by path, shapes and costs.
+//!
+//! Labelled layers correspond by path. Layers without a label correspond by their place: the labelled layer before them
+//! in their scope, their kind and their number after it, so that an insertion elsewhere does not shift them; what is
+//! left over after the same labelled layer is paired in order, as one operator in the place of another.
+
+use std::collections::HashMap;
+
+use super::{Convention, Counts, Layer, Report, Terminal};
+use crate::dim::Dim;
+use crate::ir::print::op_text;
+use crate::ir::{Net, NodeId};
+use crate::op::Op;
+use crate::tensor::Shape;
+
+/// A net with its costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// The graph.
+    pub net: &'a Net,
+    /// Its costs; both sides under the same options.
+    pub report: &'a Report,
+}
+
+/// A layer that one side alone has.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its path.
+    pub path: String,
+    /// The layer's name in the language.
+    pub kind: &'static str,
+    /// The operator with all arguments.
+    pub op: String,
+    /// The shapes of its results.
+    pub outputs: Vec<Shape>,
+    /// Its costs.
+    pub counts: Counts,
+}
+
+/// A layer that both sides have, with a difference.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// It before.
+    pub before: Entry,
+    /// It after.
+    pub after: Entry,
+    /// The arguments that differ, with both values; the operator itself under the name `layer`.
+    pub arguments: Vec<(&'static str, String, String)>,
+    /// Whether it takes other values than before.
+    pub rewired: bool,
+}
+
+impl Change {
+    /// Whether the text of the net says something else, and not only the sizes around the layer.
+    pub fn is_structural(&self) -> bool {
+        !self.arguments.is_empty() || self.rewired
+    }
+}
+
+/// Whole-net figures of one side.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// The net's name.
+    pub net: String,
+    /// Its inputs.
+    pub inputs: Vec<Terminal>,
+    /// Its outputs.
+    pub outputs: Vec<Terminal>,
+    /// How many layers it has.
+    pub layers: usize,
+    /// The sum of its layers.
+    pub counts: Counts,
+    /// The peak of activation memory, where it is one number or formula.
+    pub peak_bytes: Option<Dim>,
+}
+
+/// All differences.
+#[derive(Clone, Debug)]
+pub struct Diff {
+    /// The first net.
+    pub before: Totals,
+    /// The second net.
+    pub after: Totals,
+    /// What is called operations.
+    pub convention: Convention,
+    /// Samples in a batch.
+    pub batch: u64,
+    /// Layers of the second net alone, in its order.
+    pub added: Vec<Entry>,
+    /// Layers of the first net alone, in its order.
+    pub removed: Vec<Entry>,
+    /// Layers of both with a difference, in the order of the second.
+    pub changed: Vec<Change>,
+}
+
+impl Diff {
+    /// Whether there is no difference but perhaps the name.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.changed.is_empty()
+            && self.before.inputs == self.after.inputs
+            && self.before.outputs == self.after.outputs
+    }
+}
+
+/// Compares two nets.
+pub fn diff(before: Side, after: Side) -> Diff {
+    let partner = pair(before, after);
+    let mut taken: HashMap<NodeId, NodeId> = HashMap::new();
+    let (mut added, mut changed) = (Vec::new(), Vec::new());
+    let layers: HashMap<NodeId, &Layer> = before.report.layers.iter().map(|layer| (layer.id, layer)).collect();
+    for layer in &after.report.layers {
+        match partner.get(&layer.id).and_then(|old| layers.get(old)) {
+            Some(old) => {
+                taken.insert(old.id, layer.id);
+                changed.extend(compare((before, old), (after, layer), &partner));
+            }
+            None => added.push(entry(after.net, layer)),
+        }
+    }
+    let gone = before.report.layers.iter().filter(|layer| !taken.contains_key(&layer.id));
+    Diff {
+        removed: gone.map(|layer| entry(before.net, layer)).collect(),
+        before: totals(before.report),
+        after: totals(after.report),
+        convention: after.report.options.convention,
+        batch: after.report.options.batch,
+        added,
+        changed,
+    }
+}
+
+fn totals(report: &Report) -> Totals {
+    Totals {
+        net: report.net.clone(),
+        inputs: report.inputs.clone(),
+        outputs: report.outputs.clone(),
+        layers: report.layers.len(),
+        counts: report.totals.clone(),
+        peak_bytes: report.memory.peak_bytes.clone(),
+    }
+}
+
+fn entry(net: &Net, layer: &Layer) -> Entry {
+    Entry {
+        path: layer.path.clone(),
+        kind: layer.kind,
+        op: op_text(&net.node(layer.id).op),
+        outputs: layer.outputs.clone(),
+        counts: layer.counts.clone(),
+    }
+}
+
+/// The difference between two layers that correspond, if there is one.
+fn compare(old: (Side, &Layer), new: (Side, &Layer), partner: &HashMap<NodeId, NodeId>) -> Option<Change> {
+    let ((before, old), (after, new)) = (old, new);
+    let arguments = arguments(&before.net.node(old.id).op, &after.net.node(new.id).op);
+    let from = before.net.operands(old.id).into_iter().map(|value| (Some(value.node), value.output));
+    let to = after.net.operands(new.id).into_iter().map(|value| (partner.get(&value.node).copied(), value.output));
+    // A layer of one operand takes another value by anything put in or taken out above it.
+    let several = 1 < after.net.operands(new.id).len() || 1 < before.net.operands(old.id).len();
+    let rewired = several && !from.eq(to);
+    if arguments.is_empty() && !rewired && old.outputs == new.outputs && old.counts == new.counts {
+        return None;
+    }
+    Some(Change { before: entry(before.net, old), after: entry(after.net, new), arguments, rewired })
+}
+
+fn arguments(old: &Op, new: &Op) -> Vec<(&'static str, String, String)> {
+    let ((old_layer, old_args), (layer, args)) = (old.describe(), new.describe());
+    if old_layer != layer {
+        return vec![("layer", old_layer.to_owned(), layer.to_owned())];
+    }
+    let value = |args: &[(&'static str, crate::op::Value)], name: &str| {
+        args.iter().find(|(other, _)| *other == name).map_or("-".to_owned(), |(_, value)| value.to_string())
+    };
+    let mut names: Vec<&'static str> = args.iter().chain(&old_args).map(|(name, _)| *name).collect();
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    let both = names.into_iter().map(|name| (name, value(&old_args, name), value(&args, name)));
+    both.filter(|(_, old, new)| old != new).collect()
+}
+
+/// The layer before of each layer after, inputs included.
+fn pair(before: Side, after: Side) -> HashMap<NodeId, NodeId> {
+    let (old, new) = (places(before), places(after));
+    let by_place: HashMap<&Place, NodeId> = old.iter().map(|(id, place)| (place, *id)).collect();
+    let mut partner: HashMap<NodeId, NodeId> =
+        new.iter().filter_map(|(id, place)| Some((*id, *by_place.get(place)?))).collect();
+    // What has no counterpart, in lists by the labelled layer before it.
+    let found: std::collections::HashSet<NodeId> = partner.values().copied().collect();
+    let mut left: HashMap<(&str, &str), std::collections::VecDeque<NodeId>> = HashMap::new();
+    for (id, place) in old.iter().filter(|(id, _)| !found.contains(id)) {
+        if let Some(anchor) = place.anchor() {
+            left.entry(anchor).or_default().push_back(*id);
+        }
+    }
+    for (id, place) in &new {
+        if partner.contains_key(id) {
+            continue;
+        }
+        let first = place.anchor().and_then(|anchor| left.get_mut(&anchor)).and_then(|left| left.pop_front());
+        if let Some(old) = first {
+            partner.insert(*id, old);
+        }
+    }
+    partner
+}
+
+/// Where a layer stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// By its own label, or an input by its name.
+    Label(String),
+    /// In a scope, behind a labelled layer: the how manieth of its kind.
+    Behind { scope: String, anchor: String, kind: &'static str, ordinal: usize },
+}
+
+impl Place {
+    fn anchor(&self) -> Option<(&str, &str)> {
+        match self {
+            Place::Label(_) => None,
+            Place::Behind { scope, anchor, .. } => Some((scope, anchor)),
+        }
+    }
+}
+
+fn places(side: Side) -> Vec<(NodeId, Place)> {
+    let layers = side.report.layers.iter().map(|layer| layer.id);
+    let mut anchors: HashMap<String, String> = HashMap::new();
+    let mut ordinals: HashMap<(String, String, &'static str), usize> = HashMap::new();
+    let place = |id: NodeId| {
+        let node = side.net.node(id);
+        let scope = node.path.rsplit_once('.').map_or("", |(scope, _)| scope).to_owned();
+        if node.labelled || matches!(node.op, Op::Input(_)) {
+            anchors.insert(scope, node.path.clone());
+            return (id, Place::Label(node.path.clone()));
+        }
+        let anchor = anchors.get(&scope).cloned().unwrap_or_default();
+        let kind = node.op.describe().0;
+        let ordinal = ordinals.entry((scope.clone(), anchor.clone(), kind)).or_insert(0);
+        *ordinal += 1;
+        (id, Place::Behind { scope, anchor, kind, ordinal: *ordinal })
+    };
+    side.net.inputs.iter().copied().chain(layers).map(place).collect()
+}
