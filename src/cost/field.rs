@@ -130,17 +130,14 @@ impl Track {
     /// `None` where the period or a position grows out of range.
     fn through(&self, window: &Window) -> Option<Track> {
         let (step, by) = (i128::from(window.stride.0), i128::from(window.stride.1.max(1)));
-        let common = gcd(step, by).max(1);
-        let (step, by) = (step / common, by / common);
-        let (before, extent) = (i128::from(window.before), i128::from(window.extent.max(1)));
-        let base = by * self.period();
+        let base = by.checked_mul(self.period())?;
         let period = base / gcd(base, step).max(1);
         if period > MAX_PERIOD {
             return None;
         }
         let spans = (0..period).map(|position| {
-            let start = (position * step).div_euclid(by) - before;
-            Some((self.span(start)?.0, self.span(start + extent - 1)?.1))
+            let seen = window.seen(position as u64);
+            Some((self.span(*seen.start())?.0, self.span(*seen.end())?.1))
         });
         let advance = (period * step / base).checked_mul(self.advance)?;
         Some(Track { advance, spans: spans.collect::<Option<_>>()? })
@@ -179,4 +176,102 @@ fn gcd(mut a: i128, mut b: i128) -> i128 {
         (a, b) = (b, a % b);
     }
     a
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn track(windows: &[Window]) -> Track {
+        windows.iter().fold(Track::input(), |track, window| track.through(window).unwrap())
+    }
+
+    /// Windows of every kind that operators have: sliding, transposed or upsampling, in parts, shifted.
+    fn windows() -> impl Strategy<Value = Window> {
+        prop_oneof![
+            (1u64..5, 1u64..4, 0u64..3).prop_map(|(extent, stride, before)| Window::sliding(extent, stride, before)),
+            (1u64..4, 0i128..4).prop_map(|(by, last)| Window { stride: (1, by), first: (last - 2).min(last), last }),
+            (1u64..6, 1u64..6).prop_map(|(size, parts)| Window {
+                stride: (size, parts),
+                first: 0,
+                last: i128::from(size) - 1
+            }),
+            (-3i128..4).prop_map(Window::shifted),
+        ]
+    }
+
+    /// The input positions between the ends of what a position sees, step by step.
+    fn seen(windows: &[Window], position: i128) -> (i128, i128) {
+        let mut ends = (position, position);
+        for window in windows.iter().rev() {
+            let (step, by) = (i128::from(window.stride.0), i128::from(window.stride.1));
+            ends.0 = (ends.0 * step + window.first).div_euclid(by);
+            ends.1 = (ends.1 * step + window.last).div_euclid(by);
+        }
+        ends
+    }
+
+    proptest! {
+        #[test]
+        fn positions_see_what_the_windows_say(windows in prop::collection::vec(windows(), 0..6)) {
+            let track = track(&windows);
+            let positions = -40..200i128;
+            for position in positions.clone() {
+                prop_assert_eq!(track.span(position), Some(seen(&windows, position)));
+            }
+            let widest = positions.map(|position| seen(&windows, position)).map(|(first, last)| last - first + 1).max();
+            let Field::Window { extent, stride } = track.field() else { panic!("a window") };
+            prop_assert_eq!(Some(i128::from(extent)), widest);
+            let step = windows.iter().fold((1, 1), |(a, b), w| (a * w.stride.0, b * w.stride.1));
+            prop_assert_eq!(stride.0 * step.1, stride.1 * step.0);
+        }
+
+        #[test]
+        fn branches_see_both(
+            a in prop::collection::vec((1u64..5, 0u64..3), 0..4), b in prop::collection::vec((1u64..5, 0u64..3), 0..4),
+        ) {
+            let of = |branch: &[(u64, u64)]| {
+                branch.iter().map(|&(extent, before)| Window::sliding(extent, 1, before)).collect::<Vec<Window>>()
+            };
+            let (a, b) = (of(&a), of(&b));
+            let both = track(&a).unite(&track(&b)).unwrap();
+            let (x, y) = (seen(&a, 7), seen(&b, 7));
+            prop_assert_eq!(both.span(7), Some((x.0.min(y.0), x.1.max(y.1))));
+        }
+    }
+
+    #[test]
+    fn branches_of_different_steps_are_mixed() {
+        let halved = Sight::Track(track(&[Window::sliding(2, 2, 0)]));
+        let plain = Sight::Track(Track::input());
+        assert_eq!(halved.unite(&plain), Sight::Mixed);
+        assert_eq!(halved.unite(&Sight::Whole), Sight::Whole);
+        assert_eq!(Sight::Mixed.unite(&plain), Sight::Mixed);
+    }
+
+    #[test]
+    fn odd_positions_of_a_doubled_map_see_other_cells() {
+        // Doubled to the nearest and through a window of two, aligned or across: one cell of the input, or two.
+        let doubled = Window { stride: (1, 2), first: 0, last: 0 };
+        let across = track(&[doubled, Window::sliding(2, 1, 0)]);
+        let widths: BTreeSet<i128> = (0..2).map(|at| across.span(at).unwrap()).map(|(a, b)| b - a + 1).collect();
+        assert_eq!(widths, BTreeSet::from([1, 2]));
+        assert_eq!(across.field(), Field::Window { extent: 2, stride: (1, 2) });
+        let back = track(&[doubled, Window::sliding(2, 2, 0)]);
+        assert_eq!(back.field(), Field::Window { extent: 1, stride: (1, 1) });
+    }
+
+    #[test]
+    fn what_grows_out_of_range_is_mixed() {
+        let wide = Window { stride: (1, u64::MAX), first: 0, last: 0 };
+        assert_eq!(Track::input().through(&wide), None);
+        let far = Window { stride: (u64::MAX, 1), first: 0, last: 0 };
+        let many = (0..4).try_fold(Track::input(), |track, _| track.through(&far));
+        assert_eq!(many.map(|track| track.field()), None);
+    }
 }

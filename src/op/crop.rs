@@ -95,8 +95,7 @@ impl Operator for Crop {
                 At::Offset(offset) => Some(offset[at]),
                 At::Center => inputs[0].0.get(at + 1).and_then(|from| center(from, &self.size[at])),
             };
-            let cut = offset.and_then(|offset| i64::try_from(offset).ok()).unwrap_or(0);
-            Window { extent: 1, stride: (1, 1), before: -cut }
+            Window::shifted(offset.map_or(0, i128::from))
         };
         Reach::Window([window(0), window(1)])
     }
@@ -193,7 +192,7 @@ mod tests {
         let Reach::Window([height, width]) = crop([2, 1], At::Center).reach(&[Shape::known(&[1, 5, 1])]) else {
             panic!("a window")
         };
-        assert_eq!((height.before, width.before), (-1, 0));
+        assert_eq!((height.seen(0), width.seen(0)), (1..=1, 0..=0));
     }
 
     proptest! {

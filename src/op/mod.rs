@@ -177,16 +177,36 @@ pub enum Reach {
     Everything,
 }
 
-/// A window on one axis: output position `i` sees input positions `i * stride - before ..= i * stride - before + extent - 1`.
+/// A window on one axis: with `stride = (step, by)`, output position `i` sees the input positions
+/// `floor((i * step + first) / by) ..= floor((i * step + last) / by)`, dilation included; those outside are padding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
-    /// How many input positions it spans, dilation included.
-    pub extent: u64,
-    /// Input positions from one output position to the next, as a fraction (transposed convolutions and upsampling
-    /// step by less than one).
+    /// Input positions from one output position to the next, as a fraction: transposed convolutions and upsampling
+    /// step by less than one.
     pub stride: (u64, u64),
-    /// Padding in front; may be negative where the output starts inside the input.
-    pub before: i64,
+    /// Where the window of position 0 starts, in parts of `by`.
+    pub first: i128,
+    /// Where it ends.
+    pub last: i128,
+}
+
+impl Window {
+    /// A window of `extent` positions that moves by `stride`, with so many positions of padding in front.
+    pub fn sliding(extent: u64, stride: u64, before: u64) -> Window {
+        let first = -i128::from(before);
+        Window { stride: (stride, 1), first, last: first + i128::from(extent) - 1 }
+    }
+
+    /// One position, so many behind the output's own.
+    pub fn shifted(by: i128) -> Window {
+        Window { stride: (1, 1), first: by, last: by }
+    }
+
+    /// The input positions that an output position sees.
+    pub fn seen(&self, position: u64) -> std::ops::RangeInclusive<i128> {
+        let (start, by) = (i128::from(position) * i128::from(self.stride.0), i128::from(self.stride.1.max(1)));
+        (start + self.first).div_euclid(by)..=(start + self.last).div_euclid(by)
+    }
 }
 
 macro_rules! ops {

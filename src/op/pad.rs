@@ -99,8 +99,7 @@ impl Operator for Pad {
     }
 
     fn reach(&self, _inputs: &[Shape]) -> Reach {
-        let shifted = |before| Window { extent: 1, stride: (1, 1), before: i64::try_from(before).unwrap_or(i64::MAX) };
-        Reach::Window([shifted(self.sides[0]), shifted(self.sides[1])])
+        Reach::Window([0, 1].map(|axis| Window::shifted(-i128::from(self.sides[axis]))))
     }
 
     fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {

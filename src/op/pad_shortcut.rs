@@ -91,7 +91,7 @@ impl Operator for PadShortcut {
     }
 
     fn reach(&self, _inputs: &[Shape]) -> Reach {
-        Reach::Window(self.stride.map(|stride| Window { extent: 1, stride: (stride, 1), before: 0 }))
+        Reach::Window(self.stride.map(|stride| Window::sliding(1, stride, 0)))
     }
 
     fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {

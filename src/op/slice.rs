@@ -72,11 +72,10 @@ impl Operator for Slice {
     }
 
     fn reach(&self, _inputs: &[Shape]) -> Reach {
-        let start = i64::try_from(self.start).unwrap_or(i64::MAX);
-        let from = |before| Window { extent: 1, stride: (1, 1), before };
+        let start = i128::from(self.start);
         match self.axis {
-            1 => Reach::Window([from(-start), from(0)]),
-            2 => Reach::Window([from(0), from(-start)]),
+            1 => Reach::Window([Window::shifted(start), Window::shifted(0)]),
+            2 => Reach::Window([Window::shifted(0), Window::shifted(start)]),
             _ => Reach::Point,
         }
     }
@@ -165,7 +164,7 @@ mod tests {
     #[test]
     fn rows_in_front_are_not_seen() {
         let Reach::Window([height, width]) = slice(3, 5, 1).reach(&[]) else { panic!("a window") };
-        assert_eq!((height.before, width.before), (-3, 0));
+        assert_eq!((height.seen(0), width.seen(0)), (3..=3, 0..=0));
         assert_eq!(slice(3, 5, 0).reach(&[]), Reach::Point);
     }
 }

@@ -126,7 +126,7 @@ impl Operator for Upsample {
         Ok(Cost { fvcore, ..Cost::elementwise(&outputs[0], flops)? })
     }
 
-    /// The first window's place stands for all; where the factor depends on symbols, everything.
+    /// Where the factor depends on symbols, everything.
     fn reach(&self, inputs: &[Shape]) -> Reach {
         let windows = match (&self.target, inputs[0].chw()) {
             (Target::Factor(factor), _) => factor.map(|factor| self.mode.window((1, factor))).map(Some),
@@ -190,15 +190,21 @@ impl Mode {
         Tap { first, second: (first + 1).min(last), share: source - first as f64 }
     }
 
-    /// The first output cell's window, with the step to the next.
-    fn window(self, stride: (u64, u64)) -> Window {
-        let (from, to) = (i128::from(stride.0), i128::from(stride.1));
-        let first = match self {
-            Mode::BilinearHalfPixel => i64::try_from((from - to).div_euclid(2 * to.max(1))).unwrap_or(i64::MAX),
-            Mode::Nearest | Mode::BilinearAligned => 0,
-        };
-        let extent = if self == Mode::Nearest || from == to { 1 } else { 2 };
-        Window { extent, stride, before: -first }
+    /// The cells that can have a part in an output cell. Aligned corners stretch the input by a little more than the
+    /// quotient of the sizes; their windows hold what is seen at either end.
+    fn window(self, (from, to): (u64, u64)) -> Window {
+        let (step, by) = (i128::from(from), i128::from(to));
+        match self {
+            _ if from == to => Window::shifted(0),
+            Mode::Nearest => Window { stride: (from, to), first: 0, last: 0 },
+            Mode::BilinearHalfPixel => {
+                let stride = (from.saturating_mul(2), to.saturating_mul(2));
+                Window { stride, first: step - by, last: step + by }
+            }
+            Mode::BilinearAligned => {
+                Window { stride: (from, to), first: -(by - step).max(0), last: by + (step - by).max(0) }
+            }
+        }
     }
 }
 
@@ -313,13 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn windows_start_where_the_first_cell_looks() {
-        let window = |mode: Mode, stride| (mode.window(stride).extent, mode.window(stride).before);
-        assert_eq!(window(Mode::Nearest, (1, 2)), (1, 0));
-        assert_eq!(window(Mode::BilinearHalfPixel, (1, 2)), (2, 1));
-        assert_eq!(window(Mode::BilinearHalfPixel, (4, 1)), (2, -1));
-        assert_eq!(window(Mode::BilinearHalfPixel, (3, 3)), (1, 0));
-        assert_eq!(window(Mode::BilinearAligned, (1, 2)), (2, 0));
+    fn windows_hold_the_cells_that_are_taken() {
+        for (from, to) in (1..12).flat_map(|from| (1..12).map(move |to| (from, to))) {
+            for mode in MODES {
+                let window = mode.window((from as u64, to as u64));
+                for position in 0..to {
+                    let (tap, seen) = (mode.tap(position, from, to), window.seen(position as u64));
+                    let second = if tap.share == 0.0 { tap.first } else { tap.second };
+                    let inside = seen.contains(&(tap.first as i128)) && seen.contains(&(second as i128));
+                    assert!(inside, "{mode:?} {from} to {to}: {position} sees {} and {second}, not {seen:?}", tap.first);
+                    let cells = seen.end() - seen.start();
+                    assert!(cells <= if mode == Mode::Nearest { 0 } else { 2 } || to < from, "{mode:?} {seen:?}");
+                }
+            }
+        }
     }
 
     /// A tent of half width one around each source position, normalised: the definition of linear interpolation.

@@ -228,7 +228,7 @@ impl Windows {
                 (Padding::SameUpper, None) => (extent - 1) / 2,
                 (Padding::SameLower, None) => extent / 2,
             };
-            Window { extent, stride: (self.stride[axis], 1), before: i64::try_from(before).unwrap_or(i64::MAX) }
+            Window::sliding(extent, self.stride[axis], before)
         }))
     }
 }

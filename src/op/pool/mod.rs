@@ -184,9 +184,9 @@ impl Operator for Pool {
             (Extent::Windows(windows), _) => windows.reach(&inputs[0]),
             (Extent::Global | Extent::Adaptive([1, 1]), _) | (Extent::Adaptive(_), None) => Reach::Everything,
             (Extent::Adaptive(to), Some(sizes)) => Reach::Window([0, 1].map(|axis| Window {
-                extent: span::widest_part(sizes[axis], to[axis]),
                 stride: (sizes[axis], to[axis]),
-                before: 0,
+                first: 0,
+                last: i128::from(sizes[axis]) - 1,
             })),
         }
     }

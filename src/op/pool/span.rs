@@ -38,15 +38,3 @@ fn part(at: usize, parts: usize, size: usize) -> Span {
     let cells: Vec<usize> = (at * size / parts..((at + 1) * size).div_ceil(parts)).collect();
     Span { with_padding: cells.len(), cells }
 }
-
-/// How many cells the widest of `parts` parts of an axis has: when `size = q · parts + r`, part `i` has those up to
-/// `q + ceil(f + r / parts)` where `f` is the fraction of `i · r / parts`; the largest `f + r / parts` is
-/// `1 + (r - gcd) / parts`.
-pub(super) fn widest_part(size: u64, parts: u64) -> u64 {
-    let (whole, rest) = (size / parts, size % parts);
-    match rest {
-        0 => whole,
-        _ if parts.is_multiple_of(rest) => whole + 1,
-        _ => whole + 2,
-    }
-}

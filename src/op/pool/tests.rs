@@ -164,11 +164,15 @@ fn global_equals_adaptive_to_one() {
 }
 
 proptest! {
-    /// The closed form against all parts, one by one.
+    /// The window of a part is the part.
     #[test]
-    fn widest_part_is_the_widest(size in 1u64..60, parts in 1u64..60) {
-        let widest = (0..parts).map(|at| ((at + 1) * size).div_ceil(parts) - at * size / parts).max();
-        prop_assert_eq!(Some(span::widest_part(size, parts)), widest);
+    fn adaptive_reach_is_the_part(size in 2u64..60, parts in 2u64..60) {
+        let reach = pool("avgpool", &[("to", int(parts))]).reach(&[Shape::known(&[1, size, size])]);
+        let Reach::Window([window, _]) = reach else { panic!("a window") };
+        for at in 0..parts {
+            let part = i128::from(at * size / parts)..=i128::from(((at + 1) * size).div_ceil(parts)) - 1;
+            prop_assert_eq!(window.seen(at), part);
+        }
     }
 
     /// Against the same windows laid over an input that is really padded.

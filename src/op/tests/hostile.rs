@@ -69,7 +69,7 @@ fn interrogate(sample: &Sample) {
         assert_ne!(cost.flops.at_least(&multiplied), Some(false), "{op:?} has fewer operations than MACs");
     }
     if let Reach::Window(windows) = reach {
-        let proper = |window: &Window| window.extent >= 1 && window.stride.0 >= 1 && window.stride.1 >= 1;
+        let proper = |window: &Window| window.first <= window.last && window.stride.0 >= 1 && window.stride.1 >= 1;
         assert!(windows.iter().all(proper), "{op:?}: {windows:?}");
     }
 }

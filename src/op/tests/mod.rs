@@ -155,20 +155,11 @@ fn params_for(op: &Op, inputs: &[Shape]) -> Vec<Vec<f32>> {
     op.params(inputs).into_iter().map(of_spec).collect()
 }
 
-/// Input positions that an output position may see by the operator's word. With a broken stride they are those of any
-/// phase.
-fn seen_from(position: usize, window: &Window) -> std::ops::RangeInclusive<i64> {
-    let (whole, parts) = (window.stride.0 as i64, window.stride.1 as i64);
-    let phase = i64::from(parts > 1 && whole % parts != 0);
-    let first = position as i64 * whole / parts - window.before;
-    first - phase..=first + window.extent as i64 - 1 + phase
-}
-
 #[test]
 fn changes_are_felt_within_reach_only() {
     for sample in samples() {
         let op = sample.build().unwrap();
-        let point = Window { extent: 1, stride: (1, 1), before: 0 };
+        let point = Window::shifted(0);
         let windows = match op.reach(&sample.inputs) {
             Reach::Everything => continue,
             Reach::Point => [point, point],
@@ -187,10 +178,10 @@ fn changes_are_felt_within_reach_only() {
             for at in (0..after.len()).filter(|&at| before[at] != after[at]) {
                 let (felt, source) = ([at / to[2] % to[1], at % to[2]], [position / 6, position % 6]);
                 for axis in 0..2 {
-                    let seen = seen_from(felt[axis], &windows[axis]);
+                    let seen = windows[axis].seen(felt[axis] as u64);
                     // A window outside the map is padding, which may repeat the map.
                     let outside = *seen.end() < 0 || *seen.start() >= [5, 6][axis];
-                    let expected = outside || seen.contains(&(source[axis] as i64));
+                    let expected = outside || seen.contains(&(source[axis] as i128));
                     assert!(expected, "{op:?}: {felt:?} sees {source:?}, not only {seen:?} on axis {axis}");
                 }
             }
