@@ -7,3 +7,4 @@ pub mod elementwise;
 pub mod gemm;
 pub mod linear;
 pub mod map;
+pub mod measure;

@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Outcome, complain, print};
+use crate::cost::Profile as Hardware;
+use crate::data::write_atomic;
+use crate::kernel::measure;
+use crate::run::physical_cores;
+
+/// Measure this machine: a hardware profile for `netc cost --profile`
+#[derive(Debug, Args)]
+pub(super) struct Profile {
+    /// The TOML file to write; standard output where none is given
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What the machine is called
+    #[arg(long, default_value = "this machine")]
+    name: String,
+    /// Threads [default: the physical cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl Profile {
+    pub(super) fn run(self) -> Outcome {
+        let threads = self.threads.map_or_else(physical_cores, usize::from);
+        complain("note", &format!("measuring matrix products and copies on {threads} threads"));
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| Failure::Input(format!("cannot start {threads} threads: {error}")))?;
+        let profile = pool.install(|| Hardware {
+            name: self.name,
+            peak_gflops: measure::peak_gflops(threads),
+            bandwidth_gbs: measure::bandwidth_gbs(),
+            cores: u32::try_from(threads).unwrap_or(u32::MAX),
+        });
+        let text = profile.to_toml();
+        match self.output {
+            Some(path) => Ok(write_atomic(path, |out| out.write_all(text.as_bytes()))?),
+            None => print(&text),
+        }
+    }
+}
