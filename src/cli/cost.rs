@@ -73,7 +73,7 @@ impl Cost {
         for bottleneck in all {
             let measured = measure::bottleneck(&compiled.net, &compiled.shapes, bottleneck, RUNS, &options)?;
             let (as_is, direct) = (measured.as_is.as_secs_f64() * 1e3, measured.direct.as_secs_f64() * 1e3);
-            let paper = bottleneck.factor.as_ref().map_or(String::new(), |factor| format!(", {:.2}x on paper", factor.as_f64()));
+            let paper = bottleneck.factor.as_ref().map_or(String::new(), |factor| format!(", {:.2}x on paper", factor.0));
             text.push_str(&format!(
                 "  {:width$}  {as_is:9.3} ms as it is, {direct:9.3} ms direct: {:.2}x on the clock{paper}\n",
                 bottleneck.layer,

@@ -6,13 +6,18 @@
 mod bench;
 mod check;
 mod completions;
+mod cost;
 mod expand;
 mod explain;
+mod fmt;
 mod init;
 mod input;
 mod new;
 mod plan;
+mod profile;
+mod report;
 mod run;
+mod shapes;
 mod weights;
 
 use std::io::{IsTerminal, Read, Write};
@@ -35,11 +40,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Shapes(shapes::Shapes),
+    Cost(cost::Cost),
     Run(run::Run),
+    Fmt(fmt::Fmt),
     Expand(expand::Expand),
     Plan(plan::Plan),
     Bench(bench::Bench),
     Init(init::Init),
+    Profile(profile::Profile),
     Explain(explain::Explain),
     New(new::New),
     Completions(completions::Completions),
@@ -107,7 +116,11 @@ pub fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Check(command) => command.run(),
+        Command::Shapes(command) => command.run(),
+        Command::Cost(command) => command.run(),
+        Command::Profile(command) => command.run(),
         Command::Run(command) => command.run(),
+        Command::Fmt(command) => command.run(),
         Command::Expand(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
