@@ -214,21 +214,11 @@ impl Loader for FileLoader {
 /// A source file, unless it is larger than a source may be.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
+    let file = std::fs::File::open(path).map_err(|error| crate::data::reason("read", &error))?;
     let mut bytes = Vec::new();
     let limit = syntax::MAX_SOURCE as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| crate::data::reason("read", &error))?;
     Ok(bytes)
-}
-
-/// Why a file cannot be read, without the system's error number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 impl Compiled {

@@ -30,7 +30,15 @@ impl Check {
         let mut all = Vec::new();
         for file in std::iter::once(&self.source.file).chain(&self.more) {
             let source = Source { file: file.clone(), ..self.source.clone() };
-            let checked = check(source.name(), source.read()?, &FileLoader, &source.settings());
+            let bytes = match source.read() {
+                Ok(bytes) => bytes,
+                Err(failure) => {
+                    failure.report();
+                    failed = true;
+                    continue;
+                }
+            };
+            let checked = check(source.name(), bytes, &FileLoader, &source.settings());
             let errors = checked.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
             failed |= errors || (source.deny_warnings && !checked.diagnostics.is_empty());
             match self.format {

@@ -97,9 +97,10 @@ enum Failure {
     Closed,
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::Input(error.to_string())
+        let fix = (&error as &dyn std::any::Any).downcast_ref::<crate::data::DataError>().map(|data| data.fix());
+        Failure::Input(fix.map_or_else(|| error.to_string(), |fix| format!("{error}\n  help: {fix}")))
     }
 }
 
@@ -130,15 +131,25 @@ pub fn main() -> ExitCode {
         Command::Completions(command) => command.run(),
     };
     match outcome {
-        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
-        Err(Failure::Said) => ExitCode::from(1),
-        Err(Failure::Input(message)) => {
-            complain("error", &message);
-            ExitCode::from(1)
-        }
-        Err(Failure::Call(message)) => {
-            complain("error", &message);
-            ExitCode::from(2)
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Failure {
+    /// Says what has not been said yet; gives the exit code.
+    fn report(self) -> ExitCode {
+        match self {
+            Failure::Closed => ExitCode::SUCCESS,
+            Failure::Said => ExitCode::from(1),
+            Failure::Input(message) => {
+                complain("error", &message);
+                ExitCode::from(1)
+            }
+            Failure::Call(message) => {
+                complain("error", &message);
+                ExitCode::from(2)
+            }
         }
     }
 }
@@ -225,6 +236,6 @@ fn read_source(file: &str) -> Result<Vec<u8>, Failure> {
     };
     match result {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Failure::Input(format!("cannot read {file}: {}", crate::compile::reason(&error)))),
+        Err(error) => Err(Failure::Input(format!("cannot read {file}: {}", crate::data::reason("read", &error)))),
     }
 }

@@ -34,7 +34,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused.
-    #[error("cannot {action} `{}`: {source}", file.display())]
+    #[error("cannot {action} `{}`: {}", file.display(), reason(action, source))]
     Io {
         /// The file or folder.
         file: PathBuf,
@@ -214,6 +214,17 @@ impl DataError {
     pub(super) fn io(action: &'static str, file: &Path) -> impl FnOnce(io::Error) -> DataError {
         let file = file.to_path_buf();
         move |source| DataError::Io { file, action, source }
+    }
+}
+
+/// Why the system refused, without its error number.
+pub(crate) fn reason(action: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound if action == "write" => "there is no such folder".to_owned(),
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -25,6 +25,7 @@ use std::path::Path;
 
 pub use atomic::write_atomic;
 pub use crops::{Crops, crops};
+pub(crate) use error::reason;
 pub use error::{DataError, Place};
 pub use folder::list_images;
 pub use image::{Image, MAX_PIXELS};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), crate::data::reason("read", source))]
     Read {
         /// The file.
         path: PathBuf,
