@@ -23,3 +23,8 @@ pub mod weights;
 
 pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};
 pub use run::{Executable, RunError, RunOptions};
+
+/// The README's example, run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

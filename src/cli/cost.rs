@@ -66,14 +66,14 @@ impl Cost {
         if all.is_empty() {
             complain("note", "there is no bottleneck to measure");
         }
-        let options =
-            RunOptions { threads: self.threads.map_or(0, usize::from), ..RunOptions::default() };
+        let options = RunOptions { threads: self.threads.map_or(0, usize::from), ..RunOptions::default() };
         let width = all.iter().map(|bottleneck| bottleneck.layer.len()).max().unwrap_or(0);
         let mut text = format!("\nOn the clock: median of {RUNS} runs in turn, one sample\n");
         for bottleneck in all {
             let measured = measure::bottleneck(&compiled.net, &compiled.shapes, bottleneck, RUNS, &options)?;
             let (as_is, direct) = (measured.as_is.as_secs_f64() * 1e3, measured.direct.as_secs_f64() * 1e3);
-            let paper = bottleneck.factor.as_ref().map_or(String::new(), |factor| format!(", {:.2}x on paper", factor.0));
+            let paper =
+                bottleneck.factor.as_ref().map_or(String::new(), |factor| format!(", {:.2}x on paper", factor.0));
             text.push_str(&format!(
                 "  {:width$}  {as_is:9.3} ms as it is, {direct:9.3} ms direct: {:.2}x on the clock{paper}\n",
                 bottleneck.layer,

@@ -72,8 +72,8 @@ impl Counted {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| Failure::Input(format!("cannot read {}: {error}", path.display())))?;
-                let profile = Profile::parse(&text)
-                    .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+                let profile =
+                    Profile::parse(&text).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
                 Some(profile)
             }
         };
