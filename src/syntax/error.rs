@@ -59,6 +59,11 @@ pub enum Problem {
     },
     /// `from x{`.
     MissingBlank,
+    /// A control character other than line breaks and tabs.
+    ControlCharacter {
+        /// The character.
+        character: char,
+    },
     /// A number with letters in it, or without digits where they belong.
     MalformedNumber {
         /// As written.
@@ -92,6 +97,11 @@ pub enum Problem {
     /// `True`, `False`, `None`.
     PythonConstant {
         /// As written.
+        text: String,
+    },
+    /// A path in front of parentheses.
+    NoFunction {
+        /// The path.
         text: String,
     },
     /// `#[allow(…)]` with nothing below it that it could apply to.
@@ -152,6 +162,10 @@ impl SyntaxError {
             Problem::WrongQuotes { text } => Diagnostic::new(codes::E0101, at, "strings stand in double quotes")
                 .label("other quotes")
                 .fix("use double quotes", at, format!("\"{}\"", text.replace("\\'", "'").replace('"', "\\\""))),
+            Problem::ControlCharacter { character } => {
+                let title = format!("an unknown character U+{:04X}", u32::from(*character));
+                Diagnostic::new(codes::E0101, at, title).fix("leave it out", at, "")
+            }
             Problem::MissingBlank => Diagnostic::new(codes::E0101, at, "a blank must stand before `{`")
                 .label("touching the text before it, `{` would begin an expression in a name, as in `enc{i}`")
                 .fix("put a blank before the brace", at.before(), " "),
@@ -168,7 +182,7 @@ impl SyntaxError {
             ),
             Problem::StatementTooLong => self.limit(
                 codes::E0105,
-                format!("a statement longer than {} KiB", super::lines::MAX_STATEMENT >> 10),
+                format!("a statement longer than {} KiB", super::read::MAX_STATEMENT >> 10),
                 "it begins here",
                 "end statements with a new line or `;`, and keep tables of numbers in weights",
             ),
@@ -199,6 +213,10 @@ impl SyntaxError {
                     .help("put `not …` in parentheses")
             }
             Problem::PythonConstant { text } => self.python_constant(text),
+            Problem::NoFunction { text } => {
+                Diagnostic::new(codes::E0101, at, format!("`{}` is not the name of a function", shorten(text)))
+                    .help("functions and layers have plain names: `floor(x)`, `max(a, b)`, `bn(eps = 0.001)`")
+            }
             Problem::StatementOutside => {
                 Diagnostic::new(codes::E0101, at, "a statement outside of `net` and `block`")
                     .label("the top of a file consists of `net`, `block`, `let` and `import`")

@@ -185,7 +185,10 @@ impl Builder<'_> {
     /// A primary with what is indexed out of it.
     fn operand(self, tokens: &mut Tokens<'_>, whole: Span) -> Result<Deep> {
         let primary = self.need(tokens.next(), whole)?;
-        let mut value = self.primary(primary)?;
+        let mut value = match tokens.next_if(|token| token.as_rule() == Rule::args) {
+            Some(args) => self.call_of(&primary, args)?,
+            None => self.primary(primary)?,
+        };
         while let Some(index) = tokens.next_if(|token| token.as_rule() == Rule::index) {
             let span = value.expr.span.to(self.span(&index));
             let inner = index.into_inner().find(|part| part.as_rule() == Rule::expr);
@@ -194,6 +197,17 @@ impl Builder<'_> {
             value = self.grow(ExprKind::Index(Box::new(value.expr), Box::new(at.expr)), span, depth)?;
         }
         Ok(value)
+    }
+
+    /// `name(…)`.
+    fn call_of(self, name: &Pair<'_, Rule>, args: Pair<'_, Rule>) -> Result<Deep> {
+        let name = self.name(name);
+        if name.text == "in" || !name.text.bytes().all(super::scan::is_word) {
+            return Err(self.error(name.span, Problem::NoFunction { text: name.text }));
+        }
+        let (args, depth) = self.args_deep(args)?;
+        let span = name.span.to(args.span);
+        self.grow(ExprKind::Call(name, args), span, depth)
     }
 
     fn primary(self, pair: Pair<'_, Rule>) -> Result<Deep> {
@@ -210,12 +224,6 @@ impl Builder<'_> {
                 let inner = pair.into_inner().find(|part| part.as_rule() == Rule::expr);
                 let inner = self.deep(self.need(inner, span)?)?;
                 (ExprKind::Paren(Box::new(inner.expr)), inner.depth)
-            }
-            Rule::apply => {
-                let mut parts = pair.into_inner();
-                let name = self.name(&self.need(parts.next(), span)?);
-                let (args, depth) = self.args_deep(self.need(parts.next(), span)?)?;
-                (ExprKind::Call(name, args), depth)
             }
             _ => {
                 let (path, depth) = self.path_deep(pair)?;
@@ -269,8 +277,9 @@ impl Builder<'_> {
     }
 
     fn items(self, pair: Pair<'_, Rule>) -> Result<(Vec<Expr>, usize)> {
-        let (mut list, mut depth) = (Vec::new(), 0);
-        for item in pair.into_inner().filter(|part| part.as_rule() == Rule::expr) {
+        let parts = pair.into_inner();
+        let (mut list, mut depth) = (Vec::with_capacity(parts.len() / 2), 0);
+        for item in parts.filter(|part| part.as_rule() == Rule::expr) {
             let item = self.deep(item)?;
             depth = depth.max(item.depth);
             list.push(item.expr);
@@ -284,12 +293,13 @@ impl Builder<'_> {
 
     fn args_deep(self, pair: Pair<'_, Rule>) -> Result<(Args, usize)> {
         let span = self.span(&pair);
-        let (mut list, mut depth) = (Vec::new(), 0);
-        for arg in pair.into_inner().filter(|part| part.as_rule() == Rule::arg) {
+        let parts = pair.into_inner();
+        let (mut list, mut depth) = (Vec::with_capacity(parts.len() / 2), 0);
+        for arg in parts.filter(|part| part.as_rule() == Rule::arg) {
             let mut name = None;
             for part in arg.into_inner() {
                 match part.as_rule() {
-                    Rule::name => name = Some(self.name(&part)),
+                    Rule::arg_name => name = Some(self.name(&part)),
                     Rule::expr => {
                         let value = self.deep(part)?;
                         depth = depth.max(value.depth);

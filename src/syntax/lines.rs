@@ -8,44 +8,45 @@ use super::build::{After, Head, ItemHead, SourceHead};
 use super::diagnose;
 use super::error::{Found, Problem, Result, SyntaxError};
 use super::expr::Builder;
-use super::grammar::{Grammar, Rule};
-use super::scan::{self, Bracket, Kind, Scan};
-use crate::diag::{FileId, Sink, Span};
-use pest::Parser as _;
+use super::grammar::Rule;
+use super::read::{Extent, Text, read};
+use super::scan::{self, Kind, Scan};
+use crate::diag::{FileId, Span};
 use pest::iterators::Pair;
-
-/// The longest statement without its body, in bytes.
-pub(super) const MAX_STATEMENT: usize = 1 << 20;
 
 /// After so many errors the rest of a file is not read.
 pub(super) const MAX_ERRORS: usize = 1000;
 
-/// A statement up to and including the `{` of its body.
-#[derive(Clone, Copy)]
-pub(super) struct Extent {
-    pub(super) start: usize,
-    /// Without blanks and comments behind it.
-    pub(super) end: usize,
-    pub(super) body: Option<Bracket>,
-}
-
 pub(super) struct Parser<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     bytes: &'a [u8],
     file: FileId,
-    scan: &'a Scan,
-    sink: &'a mut Sink,
-    at: usize,
+    pub(super) scan: &'a Scan,
+    pub(super) at: usize,
     /// The first of the scan's errors that has not been passed.
     next_error: usize,
-    errors: usize,
+    /// In source order, but for bodies whose heads did not parse.
+    pub(super) errors: Vec<SyntaxError>,
     /// Whether a statement at the top of the file has been reported since the last definition.
     outside: bool,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str, file: FileId, scan: &'a Scan, sink: &'a mut Sink) -> Self {
-        Parser { text, bytes: text.as_bytes(), file, scan, sink, at: 0, next_error: 0, errors: 0, outside: false }
+    pub(super) fn new(text: &'a str, file: FileId, scan: &'a Scan) -> Self {
+        Parser { text, bytes: text.as_bytes(), file, scan, at: 0, next_error: 0, errors: Vec::new(), outside: false }
+    }
+
+    /// A parser of the same source that begins at `at` and has found no errors.
+    pub(super) fn at_place(&self, at: usize) -> Self {
+        let mut parser = Parser { at, ..Parser::new(self.text, self.file, self.scan) };
+        parser.pass_errors_before(at);
+        parser
+    }
+
+    /// Leaves the scan's errors before `end` to somebody else.
+    pub(super) fn pass_errors_before(&mut self, end: usize) {
+        let passed = self.scan.errors.partition_point(|error| (error.span.start as usize) < end);
+        self.next_error = self.next_error.max(passed);
     }
 
     fn report(&mut self, error: &SyntaxError) {
@@ -55,13 +56,20 @@ impl<'a> Parser<'a> {
             return;
         }
         self.outside |= outside;
-        self.errors += 1;
-        if self.errors < MAX_ERRORS {
-            self.sink.push(error.to_diagnostic());
-        } else if self.errors == MAX_ERRORS {
-            let last = SyntaxError { span: error.span, problem: Problem::TooManyErrors };
-            self.sink.push(last.to_diagnostic());
+        self.errors.push(error.clone());
+    }
+
+    /// The errors found, in source order, and no more than the limit.
+    pub(super) fn into_errors(mut self) -> Vec<SyntaxError> {
+        self.report_errors_before(usize::MAX);
+        self.errors.sort_by_key(|error| error.span.start);
+        self.errors.truncate(MAX_ERRORS);
+        if self.errors.len() == MAX_ERRORS
+            && let Some(last) = self.errors.last_mut()
+        {
+            last.problem = Problem::TooManyErrors;
         }
+        self.errors
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
@@ -114,14 +122,13 @@ impl<'a> Parser<'a> {
         &mut self,
         rule: Rule,
         extent: Extent,
-        build: impl FnOnce(Builder<'a>, Pair<'a, Rule>) -> Result<T>,
+        build: impl for<'i> FnOnce(Builder<'i>, Pair<'i, Rule>) -> Result<T>,
     ) -> Option<T> {
         if self.report_errors_in(extent) {
             return None;
         }
-        let builder = Builder { file: self.file, input: &self.text[extent.start..extent.end], base: extent.start };
-        let built = read(self.text, self.file, rule, extent).and_then(|pair| build(builder, pair));
-        built.map_err(|error| self.report(&error)).ok()
+        let source = Text { text: self.text, file: self.file, comments: &self.scan.comments };
+        read(source, rule, extent, build).map_err(|error| self.report(&error)).ok()
     }
 
     /// Like `read`, for the rules that choose between several kinds of statements.
@@ -129,7 +136,7 @@ impl<'a> Parser<'a> {
         &mut self,
         rule: Rule,
         extent: Extent,
-        build: impl FnOnce(Builder<'a>, Pair<'a, Rule>) -> Result<T>,
+        build: impl for<'i> FnOnce(Builder<'i>, Pair<'i, Rule>) -> Result<T>,
     ) -> Option<T> {
         self.read(rule, extent, |builder, pair| {
             let span = builder.span(&pair);
@@ -138,8 +145,8 @@ impl<'a> Parser<'a> {
     }
 
     /// Moves to the next statement before `end`; false where there is none.
-    fn next_statement(&mut self, end: usize) -> bool {
-        while self.at < end && self.errors < MAX_ERRORS {
+    pub(super) fn next_statement(&mut self, end: usize) -> bool {
+        while self.at < end && self.errors.len() < MAX_ERRORS {
             match self.bytes[self.at] {
                 b' ' | b'\t' | b'\r' | b'\n' | b';' => self.at += 1,
                 b'#' if !scan::is_allow(&self.text[self.at..]) => self.at = self.line_end(self.at),
@@ -158,7 +165,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The extent of the statement that begins here; moves behind it.
-    fn extent(&mut self, end: usize) -> Extent {
+    pub(super) fn extent(&mut self, end: usize) -> Extent {
         let start = self.at;
         let mut body = None;
         while self.at < end {
@@ -186,7 +193,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The extent of what follows a `}` on its line.
-    fn extent_after_body(&mut self, end: usize) -> Option<Extent> {
+    pub(super) fn extent_after_body(&mut self, end: usize) -> Option<Extent> {
         if self.at.checked_sub(1).is_none_or(|last| self.bytes[last] != b'}') {
             return None;
         }
@@ -209,7 +216,7 @@ impl<'a> Parser<'a> {
                 continue;
             }
             let extent = self.extent(end);
-            match self.read_choice(Rule::item, extent, Builder::item) {
+            match self.read_choice(Rule::item, extent, |builder, pair| builder.item(pair)) {
                 Some(ItemHead::Definition { is_net, name, params, start }) => {
                     self.outside = false;
                     let body = self.body(extent);
@@ -232,14 +239,14 @@ impl<'a> Parser<'a> {
         items
     }
 
-    fn statements(&mut self, end: usize) -> Vec<Statement> {
+    pub(super) fn statements_in_order(&mut self, end: usize) -> Vec<Statement> {
         let (mut statements, mut allows) = (Vec::new(), Vec::new());
         while self.next_statement(end) {
             if self.allow(end, &mut allows) {
                 continue;
             }
             let extent = self.extent(end);
-            match self.read_choice(Rule::statement, extent, Builder::statement) {
+            match self.read_choice(Rule::statement, extent, |builder, pair| builder.statement(pair)) {
                 Some(head) => {
                     let whole = self.span(extent.start, extent.end);
                     let (kind, last) = self.statement(head, extent, end);
@@ -303,7 +310,7 @@ impl<'a> Parser<'a> {
         let mut last = body.span;
         let (mut arms, mut otherwise) = (vec![(test, body)], None);
         while let Some(after) = self.extent_after_body(end) {
-            match self.read_choice(Rule::after_body, after, Builder::after_body) {
+            match self.read_choice(Rule::after_body, after, |builder, pair| builder.after_body(pair)) {
                 Some(After::ElseIf(test)) if otherwise.is_none() => {
                     let body = self.body(after);
                     last = body.span;
@@ -338,7 +345,7 @@ impl<'a> Parser<'a> {
         let mut claim = None;
         if body.is_some() {
             while let Some(after) = self.extent_after_body(end) {
-                match self.read_choice(Rule::after_body, after, Builder::after_body) {
+                match self.read_choice(Rule::after_body, after, |builder, pair| builder.after_body(pair)) {
                     Some(After::Claim(read)) if claim.is_none() => {
                         last = Some(read.span);
                         claim = Some(read);
@@ -371,7 +378,7 @@ impl<'a> Parser<'a> {
     fn preprocess(&mut self, extent: Extent) -> Vec<PreprocessEntry> {
         self.in_braces(
             extent,
-            |parser, end| parser.entries(Rule::preprocess_entry, end, Builder::preprocess_entry),
+            |parser, end| parser.entries(Rule::preprocess_entry, end, |builder, pair| builder.preprocess_entry(pair)),
             |list, _| list,
         )
     }
@@ -379,7 +386,7 @@ impl<'a> Parser<'a> {
     fn budget(&mut self, extent: Extent) -> Vec<BudgetEntry> {
         self.in_braces(
             extent,
-            |parser, end| parser.entries(Rule::budget_entry, end, Builder::budget_entry),
+            |parser, end| parser.entries(Rule::budget_entry, end, |builder, pair| builder.budget_entry(pair)),
             |list, _| list,
         )
     }
@@ -393,7 +400,7 @@ impl<'a> Parser<'a> {
         let Some(bracket) = extent.body else { return whole(Vec::new(), self.span(extent.end, extent.end)) };
         self.at = bracket.open + 1;
         let statements = statements(self, bracket.close);
-        self.at = bracket.close + usize::from(bracket.closed);
+        self.at = bracket.behind();
         whole(statements, self.span(bracket.open, self.at))
     }
 
@@ -401,7 +408,7 @@ impl<'a> Parser<'a> {
         &mut self,
         rule: Rule,
         end: usize,
-        build: impl Fn(Builder<'a>, Pair<'a, Rule>) -> Result<T>,
+        build: impl for<'i> Fn(Builder<'i>, Pair<'i, Rule>) -> Result<T>,
     ) -> Vec<T> {
         let mut entries = Vec::new();
         while self.next_statement(end) {
@@ -440,8 +447,7 @@ impl<'a> Parser<'a> {
             } else {
                 self.ignore_body(extent);
             }
-            let passed = self.scan.errors.partition_point(|error| (error.span.start as usize) < self.at);
-            self.next_error = self.next_error.max(passed);
+            self.pass_errors_before(self.at);
             match self.extent_after_body(end) {
                 Some(after) => extent = after,
                 None => return,
@@ -457,20 +463,4 @@ impl<'a> Parser<'a> {
             _ => drop(self.body(extent)),
         }
     }
-}
-
-/// One call of the grammar.
-pub(super) fn read(text: &str, file: FileId, rule: Rule, extent: Extent) -> Result<Pair<'_, Rule>> {
-    let Extent { start, end, .. } = extent;
-    if end - start > MAX_STATEMENT {
-        let length = text[start..].chars().next().map_or(0, char::len_utf8);
-        return Err(SyntaxError::new(super::span(file, start, start + length), Problem::StatementTooLong));
-    }
-    let input = &text[start..end];
-    let mut pairs = Grammar::parse(rule, input)
-        .map_err(|error| diagnose::diagnose(&diagnose::Failure { file, input, base: start, rule }, &error))?;
-    pairs.next().ok_or_else(|| {
-        let problem = Problem::Expected { expected: vec!["a statement"], found: Found::End, hint: None };
-        SyntaxError::new(super::span(file, start, end), problem)
-    })
 }

@@ -12,7 +12,9 @@ mod expr;
 mod fmt;
 mod lines;
 mod parse;
+mod pieces;
 mod print;
+mod read;
 mod scan;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -2,9 +2,9 @@
 
 use super::ast::{Comment, Expr, File};
 use super::error::{Problem, Result, SyntaxError};
-use super::expr::Builder;
 use super::grammar::Rule;
-use super::lines::{Extent, Parser, read};
+use super::lines::Parser;
+use super::read::{Extent, Text, read};
 use super::scan::{self, Scan};
 use crate::diag::{FileId, Sink, SourceMap};
 
@@ -63,16 +63,17 @@ pub(super) fn parse_with_depth(sources: &SourceMap, id: FileId, sink: &mut Sink)
             return (Parsed::default(), 0);
         }
     };
-    let items = with_stack_for(scan.depth, || {
-        let mut parser = Parser::new(text, id, &scan, sink);
-        let items = parser.items();
-        parser.report_errors_before(usize::MAX);
-        items
+    let read = with_stack_for(scan.depth, || {
+        let mut parser = Parser::new(text, id, &scan);
+        (parser.items(), parser.into_errors())
     });
-    let Some(items) = items else {
+    let Some((items, errors)) = read else {
         sink.push(no_stack(id).to_diagnostic());
         return (Parsed::default(), 0);
     };
+    for error in errors {
+        sink.push(error.to_diagnostic());
+    }
     (Parsed { file: File { items }, comments: scan.comments }, scan.depth)
 }
 
@@ -84,11 +85,13 @@ pub fn parse_expr(sources: &SourceMap, id: FileId, sink: &mut Sink) -> Option<Ex
             return Err(Box::new(scan.errors.swap_remove(0)));
         }
         with_stack_for(scan.depth, || {
-            let whole = read(text, id, Rule::lone_expr, Extent { start: 0, end: text.len(), body: None })?;
-            let builder = Builder { file: id, input: text, base: 0 };
-            let span = builder.span(&whole);
-            let expr = whole.into_inner().find(|part| part.as_rule() == Rule::expr);
-            builder.expr(builder.need(expr, span)?)
+            let source = Text { text, file: id, comments: &scan.comments };
+            let extent = Extent { start: 0, end: text.len(), body: None };
+            read(source, Rule::lone_expr, extent, |builder, whole| {
+                let span = builder.span(&whole);
+                let expr = whole.into_inner().find(|part| part.as_rule() == Rule::expr);
+                builder.expr(builder.need(expr, span)?)
+            })
         })
         .unwrap_or_else(|| Err(no_stack(id)))
     });
@@ -107,7 +110,7 @@ fn scan_source(text: &str, id: FileId) -> Result<Scan> {
 }
 
 /// How deep brackets nest in what people write; the stack of any thread suffices for that.
-const ORDINARY_DEPTH: usize = 24;
+pub(super) const ORDINARY_DEPTH: usize = 24;
 
 /// Enough for [`scan::MAX_NESTING`] levels without optimisation.
 const DEEP_STACK: usize = 64 << 20;

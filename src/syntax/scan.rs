@@ -41,6 +41,13 @@ pub(super) struct Bracket {
     pub(super) kind: Kind,
 }
 
+impl Bracket {
+    /// The place behind it.
+    pub(super) fn behind(self) -> usize {
+        self.close + usize::from(self.closed)
+    }
+}
+
 /// What the scan found.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -177,6 +184,11 @@ impl Scanner<'_> {
             b')' | b']' | b'}' => self.close(byte),
             b';' => {
                 self.settle_splices();
+                self.at += 1;
+            }
+            control if control.is_ascii_control() => {
+                let character = char::from(control);
+                self.error(self.at, self.at + 1, Problem::ControlCharacter { character });
                 self.at += 1;
             }
             _ => self.at += 1,

@@ -82,6 +82,18 @@ fn one_missing_or_superfluous_bracket_is_one_error() {
 }
 
 #[test]
+fn control_characters_are_no_blanks() {
+    check(
+        "net a {\n  relu\u{b}\n  \u{0}bn\n  x: \"\u{1}\" # \u{1}\n}\n",
+        &[
+            "2:7 E0101 an unknown character U+000B",
+            "3:3 E0101 an unknown character U+0000",
+            "4:6 E0101 expected a layer name, found `\"\u{1}\"`",
+        ],
+    );
+}
+
+#[test]
 fn positions_survive_crlf_tabs_and_a_byte_order_mark() {
     check("\u{feff}net a {\r\n\tconv(3,\r\n\t\t3)\r\n\tconv(3 3)\r\n}\r\n", &["4:9 E0101 a comma is missing"]);
     let (parsed, ..) = parsed("net a {\r\n  relu # c\r\n}\r\n");
@@ -132,6 +144,32 @@ fn hostile_sources_give_few_errors_soon() {
     assert_eq!(errors(&"}".repeat(1_000_000)).len(), 1000);
     let blank = " \t\n;#".repeat(1_000_000);
     check(&blank, &[]);
+}
+
+#[test]
+fn long_bodies_read_in_pieces_are_as_in_order() {
+    let mut text = String::from("net a {\n");
+    for i in 0..4000 {
+        text += &format!("#[allow(b)]\nx{i}: relu; {{ conv(3); bn }} # {i}\n\nif a {{\n  relu\n}} else {{ bn }}\n");
+        text += ["", "conv(3 3)\n", "conv(3))\n"][usize::from(i % 1500 == 7) + usize::from(i % 2000 == 9)];
+    }
+    text += "}\nlet y = 1 1\n";
+    let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
+    let id = sources.add("test.net", text.as_str());
+    let parsed = parse(&sources, id, &mut sink);
+    let scan = scan::scan(&text, id).unwrap();
+    let body = scan.brackets[0];
+    let mut parser = lines::Parser::new(&text, id, &scan);
+    parser.at = body.open + 1;
+    let in_order = parser.statements_in_order(body.close);
+    assert_eq!(in_order.len(), 12_000);
+    let ast::Item::Net(net) = &parsed.file.items[0] else { panic!("{:?}", parsed.file.items.len()) };
+    assert_eq!(net.body.statements, in_order);
+    let mut expected: Vec<_> = parser.errors.iter().map(|error| error.to_diagnostic()).collect();
+    assert_eq!(expected.len(), 5);
+    let found = sink.into_sorted();
+    expected.extend(found.last().cloned());
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Stop, Verdict, hint, titled};
 use crate::diag::Edit;
-use crate::syntax::error::Problem;
+use crate::syntax::error::{Hint, Problem};
 use crate::syntax::grammar::Rule;
 
 /// Recognises what other languages would have here.
@@ -25,7 +25,12 @@ fn sign(stop: &Stop<'_>) -> Option<Verdict> {
             Vec::new(),
         ),
         "!" => with("`!` is no operator", "write `not`", "not "),
-        "**" => titled("`**` is no operator", "there are no powers; multiply, as in `n * n`", Vec::new()),
+        "*" if stop.before().len() == stop.at && stop.before().ends_with('*') => {
+            let title = "`**` is no operator".to_owned();
+            let help = "there are no powers; multiply, as in `n * n`".to_owned();
+            let hint = Hint { title: Some(title), help, edits: Vec::new() };
+            Some(Verdict::HintAt(stop.failure.span(stop.at - 1, stop.at + 1), hint))
+        }
         "?" => titled("`?` is no operator", "a conditional is `if test then a else b`", Vec::new()),
         "=>" if stop.tried(Rule::arrow) || stop.tried(Rule::claim) => {
             with("`=>` is no sign of the language", "a claim begins with `->`", "->")
@@ -52,6 +57,9 @@ fn sign(stop: &Stop<'_>) -> Option<Verdict> {
 fn comment(stop: &Stop<'_>) -> Option<Verdict> {
     match stop.found {
         "//" => titled("comments begin with `#`", "write `#`", stop.replace_found("#")),
+        "*" if stop.before().len() == stop.at && stop.before().ends_with('/') => {
+            titled("comments begin with `#`", "write `#` at the start of each line of a comment", Vec::new())
+        }
         "/*" => titled("comments begin with `#`", "write `#` at the start of each line of a comment", Vec::new()),
         "/" if stop.at == 0 => titled("comments begin with `#`", "write `#`", Vec::new()),
         _ => None,
@@ -150,7 +158,6 @@ fn unknown(stop: &Stop<'_>) -> Option<Verdict> {
     let c = stop.found.chars().next()?;
     let name = match c {
         '$' | '@' | '\\' | '\'' => format!("`{c}`"),
-        c if c.is_control() => format!("U+{:04X}", u32::from(c)),
         c if !c.is_ascii() => format!("`{c}`"),
         _ => return None,
     };

@@ -131,7 +131,7 @@ impl<'a> Stop<'a> {
 
     /// Whether a value may stand here.
     fn wants_value(&self) -> bool {
-        self.rules.iter().any(|rule| matches!(rule, Rule::expr | Rule::arg | Rule::number | Rule::path | Rule::apply))
+        self.rules.iter().any(|rule| matches!(rule, Rule::expr | Rule::arg | Rule::number | Rule::prefix))
     }
 
     /// Whether a statement without its layer was read up to here.
@@ -172,7 +172,11 @@ impl<'a> Stop<'a> {
         let after_name = self.after_name();
         for &rule in self.rules {
             let minor = match rule {
-                Rule::index | Rule::open_square | Rule::args | Rule::open_paren if self.tried(Rule::infix) => true,
+                Rule::index | Rule::open_square | Rule::args | Rule::open_paren | Rule::equals
+                    if self.tried(Rule::infix) =>
+                {
+                    true
+                }
                 Rule::comma | Rule::open_body | Rule::claim if after_name && self.tried(Rule::colon) => true,
                 Rule::comma | Rule::close_paren | Rule::close_square | Rule::EOI => false,
                 _ => self.wants_value() || rule == Rule::splice && self.rules.len() > 1,
@@ -202,7 +206,7 @@ fn words(rule: Rule) -> &'static str {
         Rule::item | Rule::definition | Rule::kw_block | Rule::kw_net => "`net`, `block`, `let` or `import`",
         Rule::statement | Rule::value => "a statement",
         Rule::after_body => "a new line",
-        Rule::expr | Rule::arg | Rule::number | Rule::apply | Rule::list | Rule::paren => "a value",
+        Rule::expr | Rule::arg | Rule::number | Rule::prefix | Rule::list | Rule::paren => "a value",
         Rule::path | Rule::path_start => "a label or `in`",
         Rule::infix => "an operator",
         Rule::name | Rule::call | Rule::param => "a name",

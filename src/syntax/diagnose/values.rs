@@ -28,7 +28,6 @@ pub(super) fn number(stop: &Stop<'_>) -> Option<Verdict> {
 /// Recognises slips inside of brackets and expressions.
 pub(super) fn recognise(stop: &Stop<'_>) -> Option<Verdict> {
     named_argument(stop)
-        .or_else(|| dotted_function(stop))
         .or_else(|| comparison(stop))
         .or_else(|| sizes(stop))
         .or_else(|| missing_comma(stop))
@@ -59,19 +58,6 @@ fn named_argument(stop: &Stop<'_>) -> Option<Verdict> {
         "=" => hint("left of `=` stands the name of an argument; the test of two values is `==`", Vec::new()),
         _ => None,
     }
-}
-
-fn dotted_function(stop: &Stop<'_>) -> Option<Verdict> {
-    let before = stop.before();
-    let dotted = before[..before.len() - stop.last_word().len()].ends_with('.');
-    if stop.found == "(" && stop.tried(Rule::infix) && dotted {
-        return titled(
-            "the name of a function has no dots",
-            "functions need no prefix: `floor(x)`, `max(a, b)`",
-            Vec::new(),
-        );
-    }
-    None
 }
 
 fn comparison(stop: &Stop<'_>) -> Option<Verdict> {
