@@ -75,6 +75,7 @@ pub struct Executable {
     plans: Mutex<HashMap<usize, Arc<Plan>>>,
     arenas: Mutex<Vec<Vec<f32>>>,
     pool: rayon::ThreadPool,
+    idle_patterns: Vec<String>,
 }
 
 impl Executable {
@@ -94,8 +95,8 @@ impl Executable {
         let bound = bind(checkpoint, &wanted, &options.bind)?;
         let tensors: BTreeMap<&str, StoredTensor> = wanted
             .iter()
-            .zip(bound.tensors)
-            .filter_map(|(wanted, tensor)| Some((wanted.name.as_str(), tensor?)))
+            .zip(&bound.tensors)
+            .filter_map(|(wanted, tensor)| Some((wanted.name.as_str(), tensor.clone()?)))
             .collect();
         let params = optimised
             .params
@@ -107,8 +108,14 @@ impl Executable {
             .num_threads(threads)
             .build()
             .map_err(|error| RunError::Threads { threads, reason: error.to_string() })?;
-        let executable =
-            Executable { optimised, params, plans: Mutex::new(HashMap::new()), arenas: Mutex::new(Vec::new()), pool };
+        let executable = Executable {
+            optimised,
+            params,
+            plans: Mutex::new(HashMap::new()),
+            arenas: Mutex::new(Vec::new()),
+            pool,
+            idle_patterns: bound.idle_patterns,
+        };
         executable.plan(1)?;
         Ok(executable)
     }
@@ -116,6 +123,11 @@ impl Executable {
     /// The graph that is executed.
     pub fn optimised(&self) -> &Optimised {
         &self.optimised
+    }
+
+    /// Patterns of names to ignore that met no name of the checkpoint.
+    pub fn idle_patterns(&self) -> &[String] {
+        &self.idle_patterns
     }
 
     /// The names and sizes (of one sample) of the inputs, in the order in which [`run`](Self::run) takes them.

@@ -12,7 +12,7 @@ use super::weights::Weights;
 use super::{Failure, Outcome, Source, print};
 use crate::data::{Crops, Labels, npy, write_atomic};
 use crate::diag::nearest;
-use crate::ir::Output;
+use crate::ir::{Net, Output, ValueId};
 use crate::op::{Op, softmax::Softmax};
 use crate::weights::{Checkpoint, StoredTensor};
 use crate::{Compiled, Executable};
@@ -68,24 +68,29 @@ impl Run {
         if let Some(path) = &self.output {
             Kind::of(path)?;
         }
-        let mut compiled = self.source.compile()?;
+        let compiled = self.source.compile()?;
         if compiled.net.inputs.len() == 1 {
-            return self.single(compiled, labels.as_ref());
+            self.single(compiled, labels.as_ref())
+        } else {
+            self.several(compiled, labels.as_ref())
         }
-        add_taps(&mut compiled, &self.tap)?;
+    }
+
+    fn several(&self, compiled: Compiled, labels: Option<&Labels>) -> Outcome {
+        if self.crops != Crops::One {
+            return Err(Failure::Call("--crops is for nets with a single input".to_owned()));
+        }
         let arrays = self.named_inputs(&compiled)?;
-        let executable = self.weights.executable(&compiled)?;
+        let item = Item {
+            name: self.input.join(" "),
+            source: super::input::ItemSource::Array(ArrayD::default(ndarray::IxDyn(&[0]))),
+        };
+        let mut ready = Ready { run: self, compiled, executables: BTreeMap::new() };
+        let mut report = Report { rows: Vec::new(), names: Vec::new(), values: Vec::new() };
         let views: Vec<ArrayViewD<f32>> = arrays.iter().map(|array| array.view()).collect();
-        let results = executable.run_all(&views)?;
-        let names = executable.outputs();
-        let mut text = String::new();
-        for (name, result) in names.iter().zip(&results) {
-            text.push_str(&format!("{name}: {}\n", summary(result)));
-        }
-        if let Some(path) = &self.output {
-            save(path, &names, &results)?;
-        }
-        print(&text)
+        let text = ready.item(&item, &views, labels, 1, &mut report)?;
+        print(&text)?;
+        self.finish(report)
     }
 
     /// The arrays of a net with several inputs, in the net's order.
@@ -107,6 +112,12 @@ impl Run {
                 return Err(Failure::Call(format!("input `{name}` is missing: write --input {name}=FILE")));
             };
             let shape = compiled.shapes.of(id.into());
+            if path.is_dir() {
+                return Err(Failure::Call(format!(
+                    "input `{name}` takes one photo or array, not the folder {}",
+                    path.display()
+                )));
+            }
             let item = items(std::slice::from_ref(&path))?.swap_remove(0);
             arrays.push(batch(&item, &preprocess_of(compiled, shape), shape.rank(), Crops::One)?);
         }
@@ -125,12 +136,17 @@ impl Run {
             let batches: Vec<Result<ArrayD<f32>, Failure>> =
                 chunk.par_iter().map(|item| batch(item, &preprocess, shape.rank(), self.crops)).collect();
             for (item, batch) in chunk.iter().zip(batches) {
-                let text = ready.item(item, &batch?, labels, items.len(), &mut report)?;
+                let text = ready.item(item, &[batch?.view()], labels, items.len(), &mut report)?;
                 progress.suspend(|| print(&text))?;
                 progress.inc(1);
             }
         }
         progress.finish_and_clear();
+        self.finish(report)
+    }
+
+    /// Prints what is printed at the end, and writes the outputs to their file.
+    fn finish(&self, report: Report) -> Outcome {
         if self.format == Format::Json {
             print(&format!("{:#}\n", serde_json::json!({"schema": "netc.run/1", "results": report.rows})))?;
         }
@@ -186,15 +202,15 @@ impl Ready<'_> {
     fn item(
         &mut self,
         item: &Item,
-        batch: &ArrayD<f32>,
+        batches: &[ArrayViewD<f32>],
         labels: Option<&Labels>,
         items: usize,
         report: &mut Report,
     ) -> Result<String, Failure> {
-        let (executable, probabilities) = self.executable(&batch.shape()[1.min(batch.ndim())..])?;
+        let sizes = batches.first().map_or(&[][..], |batch| batch.shape());
+        let (executable, probabilities) = self.executable(sizes.get(1..).unwrap_or_default())?;
         let probabilities = *probabilities;
-        let results =
-            executable.run_all(&[batch.view()]).map_err(|error| Failure::Input(format!("{}: {error}", item.name)))?;
+        let results = executable.run_all(batches).map_err(|error| Failure::Input(format!("{}: {error}", item.name)))?;
         if report.names.is_empty() {
             report.names = executable.outputs();
             report.values = vec![Vec::new(); report.names.len()];
@@ -236,7 +252,7 @@ impl Ready<'_> {
         if !self.executables.contains_key(sizes) {
             let mut compiled = self.compiled.clone();
             let declared = compiled.shapes.of(compiled.net.inputs[0].into()).as_known();
-            if declared.is_none() {
+            if declared.is_none() && compiled.net.inputs.len() == 1 {
                 let mut settings = self.run.source.settings();
                 settings.shape = Some(sizes.iter().map(|&size| size as u64).collect());
                 compiled = self.run.source.compile_with(&settings)?;
@@ -255,15 +271,30 @@ impl Ready<'_> {
 fn add_taps(compiled: &mut Compiled, taps: &[String]) -> Result<(), Failure> {
     for tap in taps {
         let net = &compiled.net;
-        let Some(id) = net.nodes().find(|&id| net.node(id).path == *tap) else {
+        let Some(value) = find_value(net, tap) else {
             let paths: Vec<&str> = net.nodes().map(|id| net.node(id).path.as_str()).collect();
             let hint = nearest(tap, paths).map_or(String::new(), |near| format!("; did you mean {near}?"));
             return Err(Failure::Call(format!("--tap {tap}: there is no such path{hint} (`netc expand` lists them)")));
         };
-        let span = net.node(id).origin.span;
-        compiled.net.outputs.push(Output { name: tap.clone(), value: id.into(), train: None, span });
+        let span = net.node(value.node).origin.span;
+        compiled.net.outputs.push(Output { name: tap.clone(), value, train: None, span });
     }
     Ok(())
+}
+
+/// The value at a path: a layer's, one of several results, or the last in a labelled scope.
+fn find_value(net: &Net, path: &str) -> Option<ValueId> {
+    let scope = format!("{path}.");
+    for id in net.nodes() {
+        let node = net.node(id);
+        if node.path == path {
+            return Some(id.into());
+        }
+        if let Some(other) = node.others.iter().position(|other| other == path) {
+            return Some(ValueId { node: id, output: other as u32 + 1 });
+        }
+    }
+    net.nodes().rfind(|&id| net.node(id).path.starts_with(&scope)).map(ValueId::from)
 }
 
 /// Class probabilities, one row a sample or one for all crops together; `None` where the output is no vector.

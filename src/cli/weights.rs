@@ -55,6 +55,10 @@ impl Weights {
     pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
         let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
         let options = RunOptions { threads: self.threads.map_or(0, usize::from), bind };
-        Ok(compiled.plan_with(&self.checkpoint(compiled)?, &options)?)
+        let executable = compiled.plan_with(&self.checkpoint(compiled)?, &options)?;
+        for pattern in executable.idle_patterns() {
+            complain("note", &format!("--ignore '{pattern}' meets no name that would be ignored"));
+        }
+        Ok(executable)
     }
 }
