@@ -7,7 +7,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use netc::cost::{Counts, Options, Report, analyse};
+use netc::diag::{Sink, SourceMap};
 use netc::dim::Dim;
+use netc::syntax::format;
 use netc::{Compiled, Settings};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -225,6 +227,23 @@ fn classic_nets_take_few_lines() -> Outcome {
     for (name, limit) in [("lenet5", 20), ("resnet50", 60), ("googlenet", 80)] {
         let count = lines(&spec(name), &mut BTreeSet::new())?;
         assert!(count <= limit, "{name} takes {count} lines");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_file_is_as_fmt_writes_it() -> Outcome {
+    for folder in ["specs", "specs/blocks"] {
+        for entry in Path::new(folder).read_dir()? {
+            let path = entry?.path();
+            if path.is_dir() {
+                continue;
+            }
+            let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
+            let text = std::fs::read_to_string(&path)?;
+            let id = sources.add(path.display().to_string(), text.clone());
+            assert_eq!(format(&sources, id, &mut sink), Some(text), "{}", path.display());
+        }
     }
     Ok(())
 }
