@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod completions;
 mod cost;
+mod diff;
 mod expand;
 mod explain;
 mod fmt;
@@ -42,6 +43,7 @@ enum Command {
     Check(check::Check),
     Shapes(shapes::Shapes),
     Cost(cost::Cost),
+    Diff(diff::Diff),
     Run(run::Run),
     Fmt(fmt::Fmt),
     Expand(expand::Expand),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Shapes(command) => command.run(),
         Command::Cost(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Profile(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Fmt(command) => command.run(),

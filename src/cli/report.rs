@@ -82,10 +82,7 @@ impl Counted {
 
     /// How a table looks where it goes.
     pub(super) fn style(&self) -> Style {
-        let terminal = self.output.is_none() && std::io::stdout().is_terminal();
-        let width = (terminal || std::env::var_os("COLUMNS").is_some()).then(|| terminal_width(terminal));
-        let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Style { width, color }
+        table_style(self.output.is_none() && std::io::stdout().is_terminal())
     }
 
     pub(super) fn emit(&self, text: &str) -> Outcome {
@@ -94,4 +91,11 @@ impl Counted {
             None => print(text),
         }
     }
+}
+
+/// How a table looks on a terminal, or elsewhere.
+pub(super) fn table_style(terminal: bool) -> Style {
+    let width = (terminal || std::env::var_os("COLUMNS").is_some()).then(|| terminal_width(terminal));
+    let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Style { width, color }
 }
