@@ -29,20 +29,29 @@ enum Kind {
     Group(Group),
 }
 
-/// Items between brackets: `a, b` on one line, or each on a line of its own, or, filled, as many on a line as fit.
+/// Items between brackets: `a, b` on one line, or each on a line of its own, or, filled, as many on a line as fit, or,
+/// where the author set the lines, as they were.
 pub(super) struct Group {
     pub(super) open: char,
     pub(super) close: char,
     pub(super) items: Vec<Item>,
     pub(super) is_filled: bool,
-    /// Whether the author wants one item a line.
-    pub(super) is_spread: bool,
+    /// Whether the author set the lines: the last item ends in a comma and a line break.
+    pub(super) is_set: bool,
     /// Comments behind the last item, on lines of their own.
     pub(super) after: Vec<String>,
 }
 
+impl Group {
+    fn is_commented(&self) -> bool {
+        !self.after.is_empty() || self.items.iter().any(|item| !item.before.is_empty() || item.trailing.is_some())
+    }
+}
+
 /// An item of a group.
 pub(super) struct Item {
+    /// Whether it was the first of its line.
+    pub(super) starts_line: bool,
     /// Comments before it, on lines of their own.
     pub(super) before: Vec<String>,
     pub(super) doc: Doc,
@@ -64,14 +73,30 @@ impl Doc {
     pub(super) fn group(group: Group) -> Doc {
         let items: usize = group.items.iter().map(|item| item.doc.width).sum();
         let width = 2 + items + 2 * group.items.len().saturating_sub(1);
-        let commented = |item: &Item| item.doc.breaks || !item.before.is_empty() || item.trailing.is_some();
-        let breaks = group.is_spread || !group.after.is_empty() || group.items.iter().any(commented);
+        let breaks = group.is_set || group.is_commented() || group.items.iter().any(|item| item.doc.breaks);
         Doc { kind: Kind::Group(group), width, breaks }
+    }
+
+    /// Whether it is a list, or ends in one behind plain text, so that `f(5, table = [` can begin its lines.
+    fn ends_in_list(&self) -> bool {
+        match &self.kind {
+            Kind::Text(_) => false,
+            Kind::Group(group) => group.open == '[' && !group.items.is_empty(),
+            Kind::Seq(docs) => match docs.as_slice() {
+                [texts @ .., last] => last.ends_in_list() && texts.iter().all(|doc| matches!(doc.kind, Kind::Text(_))),
+                [] => false,
+            },
+        }
     }
 
     /// Its width on one line, if it goes on one.
     pub(super) fn flat_width(&self) -> Option<usize> {
         if self.breaks { None } else { Some(self.width) }
+    }
+
+    /// Its width up to the first place where a line could end.
+    pub(super) fn lead_width(&self) -> usize {
+        self.lead().0
     }
 
     /// The text on one line, without any comments.
@@ -175,9 +200,35 @@ impl Layout {
                 let fits = self.column + doc.width + rest <= MAX_WIDTH;
                 // Where what follows is too long for any line, breaking this would not help.
                 let helps = self.indent + 1 + rest <= MAX_WIDTH && !group.items.is_empty();
-                if doc.breaks || !fits && helps { self.broken(group) } else { self.push(&doc.flat(), doc.width) }
+                if !doc.breaks && (fits || !helps) {
+                    self.push(&doc.flat(), doc.width);
+                } else if !self.hugged(group, rest) {
+                    self.broken(group);
+                }
             }
         }
+    }
+
+    /// `f(5, table = [`, the lines of the list, `])`: only the list at the end is broken, if that is enough.
+    fn hugged(&mut self, group: &Group, rest: usize) -> bool {
+        let Some((last, others)) = group.items.split_last() else { return false };
+        let possible = group.open == '('
+            && !group.is_set
+            && !group.is_commented()
+            && last.doc.ends_in_list()
+            && others.iter().all(|item| !item.doc.breaks);
+        let before: usize = others.iter().map(|item| item.doc.width + 2).sum();
+        if !possible || self.column + 1 + before + last.doc.lead().0 > MAX_WIDTH {
+            return false;
+        }
+        self.push("(", 1);
+        for item in others {
+            self.push(&item.doc.flat(), item.doc.width);
+            self.push(", ", 2);
+        }
+        self.doc(&last.doc, rest + 1);
+        self.push(")", 1);
+        true
     }
 
     fn broken(&mut self, group: &Group) {
@@ -186,18 +237,36 @@ impl Layout {
         self.line.push(group.open);
         self.end_line(None);
         self.start_line(inner);
-        let commented = group.items.iter().any(|item| !item.before.is_empty() || item.trailing.is_some());
-        if group.is_filled && !commented {
-            self.filled(&group.items);
-        } else {
-            for item in &group.items {
+        let is_filled = group.is_filled && !group.is_commented();
+        let mut ends_line = false;
+        for item in &group.items {
+            let goes_on = (if group.is_set { !item.starts_line } else { is_filled })
+                && !ends_line
+                && item.before.is_empty()
+                && !item.doc.breaks
+                && self.column + 1 + item.doc.width < MAX_WIDTH;
+            if self.line.is_empty() {
                 self.comments(&item.before);
-                self.doc(&item.doc, 1);
-                self.push(",", 1);
+            } else if goes_on {
+                self.push(" ", 1);
+            } else {
+                self.end_line(None);
+                self.start_line(inner);
+                self.comments(&item.before);
+            }
+            let lines = self.done.len();
+            self.doc(&item.doc, 1);
+            self.push(",", 1);
+            ends_line = lines < self.done.len();
+            if item.trailing.is_some() {
                 self.end_line(item.trailing.clone());
                 self.start_line(inner);
             }
         }
+        if !self.line.is_empty() {
+            self.end_line(None);
+        }
+        self.start_line(inner);
         self.comments(&group.after);
         self.start_line(outer);
         self.push(group.close.encode_utf8(&mut [0; 4]), 1);
@@ -206,24 +275,6 @@ impl Layout {
     fn comments(&mut self, comments: &[String]) {
         for comment in comments {
             self.line.push_str(comment);
-            self.end_line(None);
-        }
-    }
-
-    fn filled(&mut self, items: &[Item]) {
-        for item in items {
-            if !self.line.is_empty() {
-                if self.column + 1 + item.doc.width < MAX_WIDTH {
-                    self.push(" ", 1);
-                } else {
-                    self.end_line(None);
-                    self.start_line(self.indent);
-                }
-            }
-            self.doc(&item.doc, 1);
-            self.push(",", 1);
-        }
-        if !self.line.is_empty() {
             self.end_line(None);
         }
     }

@@ -129,20 +129,21 @@ impl Formatter<'_> {
         let mut inner_end = span.start as usize + 1;
         for item in list {
             let at = place(item);
+            let starts_line = self.text.get(inner_end..at.start as usize).is_some_and(|gap| gap.contains('\n'));
             self.stray_before(at.start as usize);
             let doc = doc(self, item);
             self.stray_before(at.end as usize);
             let before = std::mem::take(&mut self.stray);
             let trailing = self.trailing(at.end as usize, b',');
             inner_end = at.end as usize;
-            items.push(Item { before, doc, trailing });
+            items.push(Item { starts_line, before, doc, trailing });
         }
         let end = (span.end as usize).saturating_sub(1);
         self.stray_before(end);
         let after = std::mem::replace(&mut self.stray, outer);
         let tail = self.text.get(inner_end..end).unwrap_or("");
-        let is_spread = !items.is_empty() && tail.contains(',') && tail.contains('\n');
-        Doc::group(Group { open, close, items, is_filled, is_spread, after })
+        let is_set = !items.is_empty() && tail.contains(',') && tail.contains('\n');
+        Doc::group(Group { open, close, items, is_filled, is_set, after })
     }
 
     pub(super) fn path(&mut self, path: &Path) -> Doc {

@@ -24,18 +24,15 @@ pub(super) struct Line {
     pub(super) label: String,
     pub(super) align: Align,
     pub(super) code: String,
-    /// `-> […]`, where it lines up with the claims of the neighbours.
-    pub(super) claim: String,
+    /// `-> […]`, where it lines up with the claims of the neighbours, with the column at which it stood.
+    pub(super) claim: Option<Trailing>,
     pub(super) comment: Option<Trailing>,
     /// Whether a body begins behind it.
     pub(super) opens: bool,
 }
 
-/// The blanks before a claim.
-pub(super) const BEFORE_CLAIM: usize = 3;
-
-/// The blanks before a comment, at least.
-const BEFORE_COMMENT: usize = 2;
+/// The blanks before a column of claims or comments, at least.
+pub(super) const BEFORE_COLUMN: usize = 2;
 
 /// Lines the columns up and puts the text together.
 pub(super) fn join(mut lines: Vec<Line>) -> String {
@@ -52,16 +49,14 @@ pub(super) fn join(mut lines: Vec<Line>) -> String {
             }
         },
     );
+    let is_end = |line: &Line| line.code.starts_with(['}', ']', ')']);
     runs(
         &mut lines,
-        |line| !line.claim.is_empty(),
-        |_, _| true,
+        |line| line.claim.is_some(),
+        |a, b| !is_end(a) && !is_end(b),
         |run| {
-            let width = run.iter().map(|line| width(&line.code)).max().unwrap_or(0);
-            for line in run {
-                let padding = width + BEFORE_CLAIM - self::width(&line.code);
-                line.code = format!("{}{:padding$}{}", line.code, "", line.claim);
-            }
+            let blanks = if run.len() == 1 { 1 } else { BEFORE_COLUMN };
+            append_column(run, blanks, |line| line.claim.take());
         },
     );
     let column = |line: &Line| line.comment.as_ref().and_then(|comment| comment.column);
@@ -71,14 +66,7 @@ pub(super) fn join(mut lines: Vec<Line>) -> String {
         commented,
         |a, b| column(a).is_some() && column(a) == column(b),
         |run| {
-            let end = run.iter().map(|line| line.indent + width(&line.code)).max().unwrap_or(0) + BEFORE_COMMENT;
-            for line in run {
-                let at = column(line).map_or(end, |column| column.max(end));
-                let padding = at - line.indent - self::width(&line.code);
-                if let Some(comment) = &line.comment {
-                    line.code = format!("{}{:padding$}{}", line.code, "", comment.text);
-                }
-            }
+            append_column(run, BEFORE_COLUMN, |line| line.comment.take());
         },
     );
     let mut text = String::new();
@@ -89,6 +77,17 @@ pub(super) fn join(mut lines: Vec<Line>) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Appends something to each line at one column: where the rightmost of them stood, or `blanks` behind the longest line.
+fn append_column(run: &mut [Line], blanks: usize, mut take: impl FnMut(&mut Line) -> Option<Trailing>) {
+    let added: Vec<Trailing> = run.iter_mut().filter_map(&mut take).collect();
+    let end = run.iter().map(|line| line.indent + width(&line.code)).max().unwrap_or(0) + blanks;
+    let column = added.iter().filter_map(|added| added.column).max().unwrap_or(0).max(end);
+    for (line, added) in run.iter_mut().zip(added) {
+        let padding = column - line.indent - width(&line.code);
+        line.code = format!("{}{:padding$}{}", line.code, "", added.text);
+    }
 }
 
 fn width(text: &str) -> usize {

@@ -2,8 +2,8 @@
 //!
 //! One statement stands on a line, indented by its nesting; braces that stood on one line stay there if they fit. What
 //! the author chose stays: numbers and strings as spelt, parentheses, comments, up to one blank line, `;` inside one-line
-//! braces, the column of trailing comments, and a list with one item a line if it ends in a comma. Labels, claims and the
-//! braces of `preprocess` and `budget` line up with those of the lines next to them.
+//! braces, the columns of claims and trailing comments, and the lines of a list that ends in a comma. Labels, claims and
+//! the braces of `preprocess` and `budget` line up with those of the lines next to them.
 
 mod doc;
 mod element;
@@ -15,8 +15,8 @@ mod tests;
 
 use self::doc::{Doc, INDENT, MAX_WIDTH, Trailing, layout};
 use self::element::{Element, Inside};
-use self::lines::{Align, BEFORE_CLAIM, Line};
-use super::ast::{Comment, Name};
+use self::lines::{Align, BEFORE_COLUMN, Line};
+use super::ast::{Claim, Comment, Name};
 use super::parse::{Parsed, no_stack, parse_with_depth, with_stack_for};
 use crate::diag::{FileId, Sink, SourceMap, Span};
 
@@ -95,12 +95,22 @@ impl Formatter<'_> {
         if !between.bytes().all(|byte| byte == separator || matches!(byte, b' ' | b'\t' | b'\r')) {
             return None;
         }
-        let line = &self.text[self.text[..start].rfind('\n').map_or(0, |at| at + 1)..start];
-        let column = if line.contains('\t') { None } else { Some(line.chars().count()) };
-        let text = comment.text.clone();
+        let trailing = Trailing { text: comment.text.clone(), column: self.column(start) };
         self.next += 1;
         self.last_end = comment.span.end as usize;
-        Some(Trailing { text, column })
+        Some(trailing)
+    }
+
+    /// The column of a place, if no tab before it makes that uncertain.
+    fn column(&self, at: usize) -> Option<usize> {
+        let before = self.text.get(..at)?;
+        let line = &before[before.rfind('\n').map_or(0, |at| at + 1)..];
+        if line.contains('\t') { None } else { Some(line.chars().count()) }
+    }
+
+    fn trailing_claim(&self, claim: Option<&Claim>, text: String) -> Option<Trailing> {
+        let claim = claim?;
+        Some(Trailing { text, column: self.column(claim.span.start as usize) })
     }
 
     /// From behind `before` to behind the bracket that closes a list whose last item is `last`.
@@ -134,7 +144,7 @@ impl Formatter<'_> {
             label: String::new(),
             align: Align::Nothing,
             code,
-            claim: String::new(),
+            claim: None,
             comment: None,
             opens: false,
         }
@@ -213,7 +223,8 @@ impl Formatter<'_> {
             self.stray_before(element.span.end as usize);
             let blank = self.strays(blank_above);
             let mut line = self.line(blank, inline.code);
-            (line.label, line.align, line.claim) = (inline.label, inline.align, inline.claim);
+            (line.label, line.align) = (inline.label, inline.align);
+            line.claim = self.trailing_claim(element.claim, inline.claim);
             self.lines.push(line);
             return;
         }
@@ -257,21 +268,38 @@ impl Formatter<'_> {
         self.stray_before(element.span.end as usize);
         let blank = self.strays(blank_above);
         let separator = usize::from(!label.is_empty());
-        let claim_width = claim.as_ref().map(|claim| claim.flat_width().map(|width| width + BEFORE_CLAIM));
+        let claim_width = claim.as_ref().map(|claim| claim.flat_width().map(|width| width + BEFORE_COLUMN));
         let width = head.flat_width().zip(claim_width.unwrap_or(Some(0))).map(|(head, claim)| head + claim);
         let before = self.indent + label.chars().count() + separator;
         if width.is_some_and(|width| before + width <= MAX_WIDTH) {
-            return self.aligned(blank, label, head.flat(), claim.map_or_else(String::new, |claim| claim.flat()));
+            let claim = claim.map_or_else(String::new, |claim| claim.flat());
+            let claim = self.trailing_claim(element.claim, claim);
+            return self.aligned(blank, label, head.flat(), claim);
         }
         let start = if label.is_empty() { String::new() } else { format!("{label} ") };
-        let mut docs = vec![head];
-        if let Some(claim) = claim {
-            docs.extend([Doc::text(" "), claim]);
+        let rest = claim.as_ref().map_or(0, |claim| 1 + claim.lead_width());
+        self.lay(head, start, rest, blank);
+        if let (Some(claim), Some(doc)) = (element.claim, claim) {
+            self.claim_behind(claim, doc);
         }
-        self.lay(Doc::seq(docs), start, 0, blank);
     }
 
-    fn aligned(&mut self, blank_above: bool, label: String, code: String, claim: String) {
+    /// Puts a claim behind the last line.
+    fn claim_behind(&mut self, claim: &Claim, doc: Doc) {
+        let column = self.column(claim.span.start as usize);
+        let Some(line) = self.lines.last_mut() else { return };
+        let end = line.indent + line.code.chars().count();
+        if doc.flat_width().is_some_and(|width| end + 1 + width <= MAX_WIDTH) && line.claim.is_none() {
+            line.claim = Some(Trailing { text: doc.flat(), column });
+            return;
+        }
+        let start = std::mem::take(&mut line.code) + " ";
+        let blank = line.blank_above;
+        self.lines.pop();
+        self.lay(doc, start, 0, blank);
+    }
+
+    fn aligned(&mut self, blank_above: bool, label: String, code: String, claim: Option<Trailing>) {
         let align = if label.is_empty() { Align::Nothing } else { Align::Labels };
         let line = self.line(blank_above, code);
         self.lines.push(Line { label, align, claim, ..line });
@@ -313,8 +341,7 @@ impl Formatter<'_> {
         }
         if let Some(claim) = element.claim {
             let doc = self.claim(claim);
-            let start = self.lines.pop().map_or_else(String::new, |line| line.code);
-            self.lay(Doc::seq(vec![Doc::text(" "), doc]), start, 0, false);
+            self.claim_behind(claim, doc);
         }
     }
 
@@ -407,6 +434,6 @@ struct Inline {
 impl Inline {
     fn width(&self) -> usize {
         let count = |text: &str, before: usize| if text.is_empty() { 0 } else { text.chars().count() + before };
-        count(&self.label, 1) + count(&self.code, 0) + count(&self.claim, BEFORE_CLAIM)
+        count(&self.label, 1) + count(&self.code, 0) + count(&self.claim, BEFORE_COLUMN)
     }
 }
