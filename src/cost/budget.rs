@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::number::grouped;
+use super::number::{bytes, grouped};
 use super::{Counts, Memory, Options, layers, schedule};
 use crate::diag::{Diagnostic, Sink, Span, codes};
 use crate::dim::{self, Dim, DimError};
@@ -134,7 +134,7 @@ fn with_calls(mut diagnostic: Diagnostic, mut call: Option<Arc<CallSite>>) -> Di
     diagnostic
 }
 
-/// `4,089,184,256 MACs`.
+/// `4,089,184,256 MACs`, `327,680 bytes (320 KiB)`.
 fn amount(metric: Metric, value: &Dim) -> String {
     let unit = match metric {
         Metric::Macs => "MACs",
@@ -143,7 +143,10 @@ fn amount(metric: Metric, value: &Dim) -> String {
         Metric::Activations => "activations",
         Metric::PeakMemory => "bytes",
     };
-    format!("{} {unit}", grouped(value))
+    match (metric, value.as_u64()) {
+        (Metric::PeakMemory, Some(known)) => format!("{} {unit} ({})", grouped(value), bytes(known as f64)),
+        (_, _) => format!("{} {unit}", grouped(value)),
+    }
 }
 
 fn tight_budget(budget: &Budget, value: &Dim) -> Diagnostic {

@@ -4,7 +4,7 @@
 //! in their scope, their kind and their number after it, so that an insertion elsewhere does not shift them; what is
 //! left over after the same labelled layer is paired in order, as one operator in the place of another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{Convention, Counts, Layer, Report, Terminal};
 use crate::dim::Dim;
@@ -27,6 +27,8 @@ pub struct Side<'a> {
 pub struct Entry {
     /// Its path.
     pub path: String,
+    /// The outermost block around it of which the other side has nothing.
+    pub block: Option<String>,
     /// The layer's name in the language.
     pub kind: &'static str,
     /// The operator with all arguments.
@@ -109,6 +111,7 @@ pub fn diff(before: Side, after: Side) -> Diff {
     let partner = pair(before, after);
     let mut taken: HashMap<NodeId, NodeId> = HashMap::new();
     let (mut added, mut changed) = (Vec::new(), Vec::new());
+    let (old_blocks, new_blocks) = (blocks(before), blocks(after));
     let layers: HashMap<NodeId, &Layer> = before.report.layers.iter().map(|layer| (layer.id, layer)).collect();
     for layer in &after.report.layers {
         match partner.get(&layer.id).and_then(|old| layers.get(old)) {
@@ -116,12 +119,12 @@ pub fn diff(before: Side, after: Side) -> Diff {
                 taken.insert(old.id, layer.id);
                 changed.extend(compare((before, old), (after, layer), &partner));
             }
-            None => added.push(entry(after.net, layer)),
+            None => added.push(entry(after, layer, &old_blocks)),
         }
     }
     let gone = before.report.layers.iter().filter(|layer| !taken.contains_key(&layer.id));
     Diff {
-        removed: gone.map(|layer| entry(before.net, layer)).collect(),
+        removed: gone.map(|layer| entry(before, layer, &new_blocks)).collect(),
         before: totals(before.report),
         after: totals(after.report),
         convention: after.report.options.convention,
@@ -142,11 +145,21 @@ fn totals(report: &Report) -> Totals {
     }
 }
 
-fn entry(net: &Net, layer: &Layer) -> Entry {
+/// The paths of all blocks and labelled layers.
+fn blocks(side: Side<'_>) -> HashSet<&str> {
+    let paths = side.report.layers.iter().map(|layer| layer.path.as_str());
+    paths.flat_map(|path| path.match_indices('.').map(|(at, _)| &path[..at]).chain([path])).collect()
+}
+
+/// A layer, where the other side has these blocks.
+fn entry(side: Side, layer: &Layer, others: &HashSet<&str>) -> Entry {
+    let path = layer.path.as_str();
+    let block = path.match_indices('.').map(|(at, _)| &path[..at]).find(|block| !others.contains(block));
     Entry {
-        path: layer.path.clone(),
+        path: path.to_owned(),
+        block: block.map(str::to_owned),
         kind: layer.kind,
-        op: op_text(&net.node(layer.id).op),
+        op: op_text(&side.net.node(layer.id).op),
         outputs: layer.outputs.clone(),
         counts: layer.counts.clone(),
     }
@@ -164,7 +177,10 @@ fn compare(old: (Side, &Layer), new: (Side, &Layer), partner: &HashMap<NodeId, N
     if arguments.is_empty() && !rewired && old.outputs == new.outputs && old.counts == new.counts {
         return None;
     }
-    Some(Change { before: entry(before.net, old), after: entry(after.net, new), arguments, rewired })
+    let none = HashSet::new();
+    let (mut before, mut after) = (entry(before, old, &none), entry(after, new, &none));
+    (before.block, after.block) = (None, None);
+    Some(Change { before, after, arguments, rewired })
 }
 
 fn arguments(old: &Op, new: &Op) -> Vec<(&'static str, String, String)> {
@@ -176,7 +192,7 @@ fn arguments(old: &Op, new: &Op) -> Vec<(&'static str, String, String)> {
         args.iter().find(|(other, _)| *other == name).map_or("-".to_owned(), |(_, value)| value.to_string())
     };
     let mut names: Vec<&'static str> = args.iter().chain(&old_args).map(|(name, _)| *name).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     names.retain(|name| seen.insert(*name));
     let both = names.into_iter().map(|name| (name, value(&old_args, name), value(&args, name)));
     both.filter(|(_, old, new)| old != new).collect()
@@ -189,8 +205,8 @@ fn pair(before: Side, after: Side) -> HashMap<NodeId, NodeId> {
     let mut partner: HashMap<NodeId, NodeId> =
         new.iter().filter_map(|(id, place)| Some((*id, *by_place.get(place)?))).collect();
     // What has no counterpart, in lists by the labelled layer before it.
-    let found: std::collections::HashSet<NodeId> = partner.values().copied().collect();
-    let mut left: HashMap<(&str, &str), std::collections::VecDeque<NodeId>> = HashMap::new();
+    let found: HashSet<NodeId> = partner.values().copied().collect();
+    let mut left: HashMap<(&str, &str), VecDeque<NodeId>> = HashMap::new();
     for (id, place) in old.iter().filter(|(id, _)| !found.contains(id)) {
         if let Some(anchor) = place.anchor() {
             left.entry(anchor).or_default().push_back(*id);

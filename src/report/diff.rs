@@ -8,7 +8,7 @@ use super::grid::{Cell, Column, Grid};
 use super::{Style, json, wrapped};
 use crate::cost::diff::{Change, Diff, Entry, Totals};
 use crate::cost::number::{bytes, grouped};
-use crate::cost::{Ratio, Terminal};
+use crate::cost::{Counts, Ratio, Terminal};
 use crate::dim::Dim;
 
 /// The version of the JSON.
@@ -209,17 +209,25 @@ fn entries_grid(diff: &Diff, entries: &[Entry], sign: &str) -> Grid {
         Column::numbers("ops", diff.convention.heading(), 1),
         Column::numbers("weights", "weights", 3),
     ];
-    let row = |entry: &Entry| {
-        vec![
-            Cell::Text(format!("{sign} {}", entry.path)),
-            entry.kind.into(),
-            Cell::Text(outputs(entry)),
-            entry.counts.params.into(),
-            Cell::Count(entry.counts.ops(diff.convention).clone()),
-            Cell::Text(bytes(entry.counts.weight_bytes as f64)),
-        ]
+    // A block that the other side lacks altogether is one row.
+    let runs = entries.chunk_by(|a, b| a.block.is_some() && a.block == b.block);
+    let row = |run: &[Entry]| {
+        let last = run.last()?;
+        let counts = Counts::sum(run.iter().map(|entry| &entry.counts)).ok()?;
+        let (name, kind) = match (&last.block, run.len()) {
+            (Some(block), 2..) => (block, format!("{} layers", run.len())),
+            (_, _) => (&last.path, last.kind.to_owned()),
+        };
+        Some(vec![
+            Cell::Text(format!("{sign} {name}")),
+            Cell::Text(kind),
+            Cell::Text(outputs(last)),
+            counts.params.into(),
+            Cell::Count(counts.ops(diff.convention).clone()),
+            Cell::Text(bytes(counts.weight_bytes as f64)),
+        ])
     };
-    Grid { columns, rows: entries.iter().map(row).collect(), total: None }
+    Grid { columns, rows: runs.filter_map(row).collect(), total: None }
 }
 
 fn changes_grid(diff: &Diff, changes: &[&Change]) -> Grid {

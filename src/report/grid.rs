@@ -119,7 +119,7 @@ pub struct Grid {
 /// Blanks between columns.
 const GAP: usize = 2;
 /// Characters to which the first column can be cut.
-const LEAST: usize = 12;
+const LEAST: usize = 24;
 
 impl Grid {
     /// A table with a heading, and the headings of the columns that did not fit.
@@ -152,9 +152,13 @@ impl Grid {
 
     /// The columns that fit, as indices, and the headings of the others.
     fn fit(&self, width: Option<usize>) -> (Vec<usize>, Vec<&'static str>) {
-        let widths: Vec<usize> = (0..self.columns.len()).map(|at| self.width(at) + GAP).collect();
+        let mut widths: Vec<usize> = (0..self.columns.len()).map(|at| self.width(at) + GAP).collect();
         let mut kept: Vec<usize> = (0..self.columns.len()).collect();
         let Some(width) = width else { return (kept, Vec::new()) };
+        // Long paths are cut before figures are left out.
+        if let Some(first) = widths.first_mut() {
+            *first = (*first).min(LEAST.max(width * 2 / 5) + GAP);
+        }
         while width + GAP < kept.iter().map(|&at| widths[at]).sum::<usize>() {
             // The rightmost of the least important.
             let worst = (0..kept.len()).max_by_key(|&place| (self.columns[kept[place]].rank, place));
@@ -249,7 +253,7 @@ fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\' => out.extend(['\\', c]),
+            '|' | '*' | '_' | '`' | '<' | '[' | ']' | '\\' => out.extend(['\\', c]),
             '\n' | '\r' => out.push(' '),
             _ => out.push(c),
         }

@@ -19,8 +19,9 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// A whole page around a body that is HTML already.
+/// A whole page around a body that is HTML already; the subtitle need not repeat the title.
 pub(super) fn page(title: &str, subtitle: &str, body: &str) -> String {
+    let subtitle = subtitle.strip_prefix(&format!("{title}: ")).unwrap_or(subtitle);
     let (title, subtitle) = (escaped(title), escaped(subtitle));
     let (style, script) = (include_str!("page.css"), include_str!("page.js"));
     format!(

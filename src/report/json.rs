@@ -1,5 +1,9 @@
 //! Pieces that the JSON reports share.
 
+use std::io::Write;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
 use serde_json::{Map, Value, json};
 
 use crate::cost::{Counts, Field, Ratio, Report, Terminal};
@@ -90,7 +94,45 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
     if let Value::Object(fields) = value { fields } else { Map::new() }
 }
 
-/// As text, two spaces a level, with a newline at the end.
+/// As text: a line for each field, and for each object in a list.
 pub(super) fn text(fields: Map<String, Value>) -> String {
-    format!("{:#}\n", Value::Object(fields))
+    let mut lines = Vec::with_capacity(fields.len());
+    for (name, value) in &fields {
+        let name = line(&Value::String(name.clone()));
+        match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                let items: Vec<String> = items.iter().map(|item| format!("    {}", line(item))).collect();
+                lines.push(format!("  {name}: [\n{}\n  ]", items.join(",\n")));
+            }
+            Value::Array(_) | Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                lines.push(format!("  {name}: {}", line(value)))
+            }
+        }
+    }
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+/// A value on one line, with blanks behind commas and colons.
+fn line(value: &Value) -> String {
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, OneLine);
+    // Writing to memory does not fail, and what is written is UTF-8.
+    let _ = value.serialize(&mut writer);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
 }

@@ -3,6 +3,7 @@
 //! JSON has a `schema` field with a version; its counts are integers, or strings where they are formulas in symbols.
 //! Snapshots of every format stand in `tests/cost/`.
 
+mod chart;
 pub mod cost;
 pub mod diff;
 

@@ -113,7 +113,8 @@ fn grid(report: &Report) -> Grid {
         Column::words("weights", "weights", 4),
     ];
     let cells = |row: Row| {
-        let weights: Vec<String> = row.weights.iter().map(|spec| format!("{} {}", spec.leaf, sizes(spec))).collect();
+        let trained = row.weights.iter().filter(|spec| spec.role.trainable());
+        let weights: Vec<String> = trained.map(|spec| format!("{} {}", spec.leaf, sizes(spec))).collect();
         vec![
             row.path.into(),
             row.kind.into(),
@@ -127,7 +128,7 @@ fn grid(report: &Report) -> Grid {
     Grid { columns, rows: rows(report).into_iter().map(cells).collect(), total: Some(total) }
 }
 
-/// `64x3x7x7`; a single number is a `scalar`.
+/// `64x3x7x7`.
 fn sizes(spec: &ParamSpec) -> String {
     Shape::known(&spec.shape).to_string()
 }

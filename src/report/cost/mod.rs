@@ -67,7 +67,7 @@ pub fn json(report: &Report, groups: &[Group], by: By) -> String {
         fields.insert("groups".to_owned(), groups);
     }
     fields.insert("totals".to_owned(), totals_json(report));
-    fields.insert("memory".to_owned(), memory_json(report));
+    fields.extend(memory_json(report));
     fields.extend(bottlenecks::json(report));
     json::text(fields)
 }
@@ -107,7 +107,8 @@ fn totals_json(report: &Report) -> Value {
     Value::Object(fields)
 }
 
-fn memory_json(report: &Report) -> Value {
+/// The order of execution with what is alive at each step.
+fn memory_json(report: &Report) -> Map<String, Value> {
     let schedule = &report.memory.schedule;
     let paths = paths(report);
     let steps = schedule.order.iter().zip(&schedule.alive).filter_map(|(id, alive)| {
@@ -116,7 +117,10 @@ fn memory_json(report: &Report) -> Value {
     });
     let sample: Map<String, Value> =
         report.memory.sample.iter().map(|(symbol, size)| (symbol.clone(), json!(size))).collect();
-    json!({ "optimal": schedule.optimal, "at": sample, "schedule": steps.collect::<Vec<Value>>() })
+    json::object(json!({
+        "memory": { "optimal": schedule.optimal, "sample": sample },
+        "schedule": steps.collect::<Vec<Value>>(),
+    }))
 }
 
 /// The path of each layer by its node.

@@ -4,6 +4,7 @@ use super::{bottlenecks, convention, grid, paths, peak_text, predicted_text, tit
 use crate::cost::number::{bytes, grouped, short};
 use crate::cost::{By, Field, Group, Ratio, Report, rollup};
 use crate::dim::Dim;
+use crate::report::chart::{Chart, Unit};
 use crate::report::grid::Grid;
 use crate::report::html::{self, escaped};
 
@@ -11,8 +12,6 @@ use crate::report::html::{self, escaped};
 const MOST_ROWS: usize = 5000;
 /// Blocks that the bars show; the lightest of more are one bar.
 const MOST_BARS: usize = 32;
-/// Points of a curve; of more, the highest of each stretch.
-const MOST_POINTS: usize = 800;
 
 /// The page.
 pub(super) fn page(report: &Report, groups: &[Group], by: By) -> String {
@@ -30,20 +29,26 @@ fn cards(report: &Report) -> String {
     let rounded = |count: &Dim| count.as_u64().map_or_else(|| grouped(count), |known| short(known as f64));
     let card = |name: &str, value: String, detail: String| {
         format!(
-            "<div class=\"card\"><span>{}</span><b>{}</b><span>{}</span></div>\n",
+            "<div class=\"card\"><span>{}</span><b{}>{}</b><span>{}</span></div>\n",
             escaped(name),
+            if value.chars().count() < 9 { "" } else { " class=\"long\"" },
             escaped(&value),
             escaped(&detail)
         )
     };
-    let peak = report.memory.peak_bytes.as_ref().and_then(Dim::as_u64);
+    let exact = |count: &Dim, symbolic: &str| if count.is_symbolic() { symbolic.to_owned() } else { grouped(count) };
+    let (peak, exact_peak) = match &report.memory.peak_bytes {
+        Some(peak) if peak.is_symbolic() => (peak.to_string(), "bytes".to_owned()),
+        Some(peak) => (bytes(peak.as_u64().unwrap_or(0) as f64), format!("{} bytes", grouped(peak))),
+        None => ("-".to_owned(), peak_text(report)),
+    };
     let mut text = String::from("<div class=\"cards\">\n");
-    text += &card("MACs", rounded(&totals.macs), grouped(&totals.macs));
-    text += &card("FLOPs", rounded(&totals.flops), grouped(&totals.flops));
+    text += &card("MACs", rounded(&totals.macs), exact(&totals.macs, "multiply-accumulates"));
+    text += &card("FLOPs", rounded(&totals.flops), exact(&totals.flops, "floating-point operations"));
     text += &card("parameters", rounded(&totals.params.into()), grouped(&totals.params.into()));
     text += &card("weights", bytes(totals.weight_bytes as f64), format!("{} buffers", grouped(&totals.buffers.into())));
     text += &card("activations", rounded(&totals.activations), "written by conv and linear layers".to_owned());
-    text += &card("peak activation memory", peak.map_or("-".to_owned(), |peak| bytes(peak as f64)), peak_text(report));
+    text += &card("peak activation memory", peak, exact_peak);
     if let Some(seconds) = report.predicted {
         text += &card("predicted time", crate::cost::number::time(seconds), predicted_text(report, seconds));
     }
@@ -91,70 +96,6 @@ fn bars(report: &Report) -> String {
     text + "</div>\n"
 }
 
-/// A curve over the steps or layers of the net.
-struct Chart<'a> {
-    label: &'a str,
-    /// A name and a height for each step.
-    points: Vec<(&'a str, f64)>,
-    shown: fn(f64) -> String,
-    /// A height to mark, with its name.
-    mark: Option<(f64, String)>,
-}
-
-const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 220.0;
-/// Room above the curve, below it, and left of it.
-const MARGIN: (f64, f64, f64) = (22.0, 8.0, 4.0);
-
-impl Chart<'_> {
-    fn svg(&self) -> String {
-        let points = self.reduced();
-        let highest = points.iter().map(|&(_, height)| height).chain(self.mark.iter().map(|(height, _)| *height));
-        let highest = highest.fold(f64::MIN_POSITIVE, f64::max);
-        let (top, bottom, left) = MARGIN;
-        let step = (WIDTH - 2.0 * left) / points.len().max(1) as f64;
-        let x = |at: usize| left + at as f64 * step;
-        let y = |height: f64| top + (HEIGHT - top - bottom) * (1.0 - height / highest);
-        let mut curve = String::new();
-        let mut hits = String::new();
-        for (at, (name, height)) in points.iter().enumerate() {
-            let (from, to, level) = (x(at), x(at + 1), y(*height));
-            curve += &format!("{}{from:.1} {level:.1}H{to:.1}", if at == 0 { "M" } else { "L" });
-            hits += &format!(
-                "<rect class=\"hit\" x=\"{from:.1}\" y=\"0\" width=\"{step:.2}\" height=\"{HEIGHT}\"><title>{}: {}</title></rect>",
-                escaped(name),
-                escaped(&(self.shown)(*height))
-            );
-        }
-        let base = HEIGHT - bottom;
-        let mark = self.mark.as_ref().map_or(String::new(), |(height, name)| {
-            let level = y(*height);
-            format!(
-                "<line class=\"mark\" x1=\"{left}\" x2=\"{WIDTH}\" y1=\"{level:.1}\" y2=\"{level:.1}\"/>\
-                 <text class=\"marked\" x=\"{left}\" y=\"{:.1}\">{}</text>",
-                level - 6.0,
-                escaped(name)
-            )
-        });
-        format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\
-             <path class=\"area\" d=\"{curve}V{base}H{left}Z\"/><path class=\"curve\" d=\"{curve}\"/>\
-             <line class=\"rule\" x1=\"{left}\" x2=\"{WIDTH}\" y1=\"{base}\" y2=\"{base}\"/>{mark}{hits}</svg>\n",
-            escaped(self.label)
-        )
-    }
-
-    /// The highest point of each stretch, where there are more than can be seen.
-    fn reduced(&self) -> Vec<(&str, f64)> {
-        let stretch = self.points.len().div_ceil(MOST_POINTS).max(1);
-        let highest = |points: &[(&'_ str, f64)]| points.iter().copied().map(|(_, height)| height).fold(0.0, f64::max);
-        self.points
-            .chunks(stretch)
-            .map(|points| (points.last().map_or("", |(name, _)| name), highest(points)))
-            .collect()
-    }
-}
-
 fn memory(report: &Report) -> String {
     let schedule = &report.memory.schedule;
     let paths = paths(report);
@@ -169,7 +110,7 @@ fn memory(report: &Report) -> String {
     }
     let peak = schedule.peak_bytes as f64;
     let mark = Some((peak, format!("peak {}", bytes(peak))));
-    let chart = Chart { label: "bytes of activations alive at each step", points, shown: bytes, mark };
+    let chart = Chart { label: "bytes of activations alive at each step", points, unit: Unit::Bytes, mark };
     let sizes: Vec<String> = report.memory.sample.iter().map(|(name, size)| format!("{name} = {size}")).collect();
     let at = if sizes.is_empty() { String::new() } else { format!(" for {}", sizes.join(", ")) };
     let sure = if schedule.optimal { "no order has a lower peak" } else { "the best order found" };
@@ -195,8 +136,7 @@ fn receptive_field(report: &Report) -> String {
     }
     let input = report.inputs.first().and_then(|input| input.shape.chw()).and_then(|(_, h, _)| h.as_u64());
     let mark = input.map(|size| (size as f64, format!("input {size}")));
-    let shown = |extent: f64| format!("{extent:.0}");
-    let chart = Chart { label: "receptive field of each layer", points, shown, mark };
+    let chart = Chart { label: "receptive field of each layer", points, unit: Unit::Count, mark };
     format!(
         "<h2>Receptive field</h2>\n<figure class=\"panel\">{}<figcaption>Rows of the input that one position of each layer \
          can see; layers that see everything are left out.</figcaption></figure>\n",
