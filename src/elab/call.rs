@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::args::LayerArgs;
 use super::error::{FileError, NameError, WiringError, count};
 use super::labels::LabelTree;
 use super::load::BlockId;
-use super::statement::Branches;
+use super::statement::{Branches, Operand};
 use super::value::{Callable, Given, Tensor, Value};
 use super::{Elab, Eval, Frame, Reported};
-use crate::diag::{Span, nearest};
+use crate::diag::{Diagnostic, Span, nearest};
 use crate::ir::{CallSite, Node, ValueId};
-use crate::op::{self, Op, Signature, attr::Operands};
-use crate::shape::error::Misfit;
+use crate::op::{self, Op, ShapeError, Signature, attr::Operands};
+use crate::shape::error::{self as misfit, Form, Misfit, Scope};
 use crate::syntax::ast::{Arg, Body, Call, Definition, ExprKind};
 
 /// Deepest nesting of block calls and braces together.
@@ -61,7 +62,7 @@ impl<'a> Elab<'a> {
         let given = self.give(callable, signature.layer, &list, call.span);
         let operands = match signature.operands {
             Operands::Above => match self.above {
-                Some(value) => Ok(vec![(value, call.name.span)]),
+                Some(tensor) => Ok(vec![Operand { tensor, span: call.name.span, form: Form::Above }]),
                 None => {
                     let what = format!("`{}`", call.name.text);
                     Err(self.report(WiringError::NothingAbove { what, span: call.name.span }))
@@ -72,7 +73,7 @@ impl<'a> Elab<'a> {
         self.node(call, signature, &given?, operands?, labels)
     }
 
-    fn listed_operands(&mut self, call: &Call, signature: &Signature, args: &[&Arg]) -> Eval<Vec<(Tensor, Span)>> {
+    fn listed_operands(&mut self, call: &Call, signature: &Signature, args: &[&Arg]) -> Eval<Vec<Operand>> {
         let needs = match signature.operands {
             Operands::Listed(needs) if args.len() != needs => format!("{} by name", count(needs, "value")),
             Operands::Group if args.len() < 2 => "two or more values by name, or branches in braces".to_owned(),
@@ -82,18 +83,21 @@ impl<'a> Elab<'a> {
             let (layer, given) = (signature.layer.to_owned(), args.len());
             return Err(self.report(WiringError::Operands { layer, needs, given, span: call.span }));
         }
-        let operands: Vec<Eval<(Tensor, Span)>> = args
+        let operands: Vec<Eval<Operand>> = args
             .iter()
-            .map(|arg| match &arg.value.kind {
-                ExprKind::Path(path) => Ok((self.operand(path)?, arg.span)),
-                ExprKind::Str(label) => match self.find_tensor(label) {
-                    Some(tensor) => Ok((tensor, arg.span)),
-                    None => Err(self.no_such_tensor(label, arg.span)),
-                },
-                _ => {
-                    let value = self.eval(&arg.value)?;
-                    Err(self.wrong_type("an operand", "a value of the net", &value, arg.span))
-                }
+            .map(|arg| {
+                let tensor = match &arg.value.kind {
+                    ExprKind::Path(path) => self.operand(path)?,
+                    ExprKind::Str(label) => match self.find_tensor(label) {
+                        Some(tensor) => tensor,
+                        None => return Err(self.no_such_tensor(label, arg.span)),
+                    },
+                    _ => {
+                        let value = self.eval(&arg.value)?;
+                        return Err(self.wrong_type("an operand", "a value of the net", &value, arg.span));
+                    }
+                };
+                Ok(Operand { tensor, span: arg.span, form: Form::Listed })
             })
             .collect();
         operands.into_iter().collect()
@@ -135,7 +139,7 @@ impl<'a> Elab<'a> {
                 let group = signature.layer.to_owned();
                 Err(self.report(WiringError::EmptyGroup { group, span: call.name.span }))
             }
-            [(only, _)] => Ok(*only),
+            [only] => Ok(only.tensor),
             _ => self.node(call, signature, &given?, branches.results, labels),
         }?;
         Ok((value, tree))
@@ -147,14 +151,14 @@ impl<'a> Elab<'a> {
         call: &Call,
         signature: &'static Signature,
         given: &[Given],
-        operands: Vec<(Tensor, Span)>,
+        operands: Vec<Operand>,
         labels: &[(String, Span)],
     ) -> Eval<Tensor> {
         let args = self.layer_args(signature, given, call.span)?;
         let mut values = Vec::with_capacity(operands.len());
-        for (operand, _) in &operands {
-            match operand {
-                Tensor::Value(value) => values.push(*value),
+        for operand in &operands {
+            match operand.tensor {
+                Tensor::Value(value) => values.push(value),
                 Tensor::Failed => return Err(Reported),
             }
         }
@@ -166,19 +170,7 @@ impl<'a> Elab<'a> {
         let results = match op.infer(&inputs) {
             Ok(results) => results,
             Err(error) => {
-                let misfit = Misfit {
-                    net: &self.net,
-                    shapes: &self.shapes,
-                    sources: self.sources,
-                    layer: signature.layer,
-                    op: &op,
-                    operands: &values,
-                    places: &operands.iter().map(|&(_, span)| span).collect::<Vec<_>>(),
-                    args: &args.spans,
-                    span: call.span,
-                    error: &error,
-                };
-                let diagnostic = misfit.diagnostic();
+                let diagnostic = self.misfit(call, signature, &op, &values, &operands, &args, &error);
                 return Err(self.report(diagnostic));
             }
         };
@@ -202,6 +194,44 @@ impl<'a> Elab<'a> {
             self.define_label(label, Tensor::Value(ValueId { node: id, output }), LabelTree::default());
         }
         Ok(Tensor::Value(id.into()))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "everything that is known of one misfit")]
+    fn misfit(
+        &self,
+        call: &Call,
+        signature: &Signature,
+        op: &Op,
+        values: &[ValueId],
+        operands: &[Operand],
+        args: &LayerArgs,
+        error: &ShapeError,
+    ) -> Diagnostic {
+        let frame = self.frame();
+        let names: Vec<&str> = frame.names.iter().map(|(name, _)| name.as_str()).collect();
+        let input = frame.block.and(frame.input).and_then(|input| match input {
+            Tensor::Value(value) => Some(value),
+            Tensor::Failed => None,
+        });
+        let operands: Vec<misfit::Operand> = values
+            .iter()
+            .zip(operands)
+            .map(|(&value, &Operand { span, form, .. })| misfit::Operand { value, span, form })
+            .collect();
+        let misfit = Misfit {
+            net: &self.net,
+            shapes: &self.shapes,
+            sources: self.sources,
+            layer: signature.layer,
+            op,
+            operands: &operands,
+            statement: self.place,
+            scope: &Scope { call: frame.call.as_ref(), names: &names, input },
+            args: &args.spans,
+            span: call.span,
+            error,
+        };
+        misfit.diagnostic()
     }
 
     /// The value of a block; its labels are left in the innermost scope.

@@ -108,6 +108,8 @@ struct Elab<'a> {
     /// The path of the enclosing scope, with its dot, and the number of the next child in a `sequential`.
     prefix: String,
     counter: Option<u64>,
+    /// The statement that is being made, when others may stand in front of it: not a branch.
+    place: Option<Span>,
     /// The value above; `None` before the first.
     above: Option<Tensor>,
     allows: Arc<[String]>,
@@ -143,6 +145,7 @@ impl<'a> Elab<'a> {
             scopes: Vec::new(),
             prefix: String::new(),
             counter: None,
+            place: None,
             above: None,
             allows: Arc::from([]),
             depth: 0,

@@ -7,17 +7,26 @@ use super::value::{Target, Tensor, Value};
 use super::{Elab, Eval, Reported};
 use crate::diag::{Span, codes, nearest};
 use crate::dim::Dim;
+use crate::shape::error::Form;
 use crate::syntax::ast::{
-    Body, Claim, For, If, Name, Pattern, Repeat, Source, Statement, StatementKind, ValueStatement,
+    Body, Call, Claim, For, If, Name, Pattern, Repeat, Source, Statement, StatementKind, ValueStatement,
 };
 use crate::tensor::Shape;
+
+/// An operand as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operand {
+    pub(super) tensor: Tensor,
+    pub(super) span: Span,
+    pub(super) form: Form,
+}
 
 /// The branches of a group as they are made.
 pub(super) struct Branches {
     /// What each of them starts from.
     pub(super) input: Option<Tensor>,
-    /// Their results, with their places.
-    pub(super) results: Vec<(Tensor, Span)>,
+    /// Their results.
+    pub(super) results: Vec<Operand>,
     /// Their labels, which do not see each other.
     pub(super) labels: Vec<LabelTree>,
 }
@@ -81,17 +90,22 @@ impl<'a> Elab<'a> {
             (StatementKind::Value(value), Some(branches)) => {
                 self.above = branches.input;
                 self.push_scope(true);
-                let result = self.value_statement(value, span).unwrap_or(Tensor::Failed);
+                let place = self.place.take();
+                let tensor = self.value_statement(value, span).unwrap_or(Tensor::Failed);
+                self.place = place;
                 let tree = self.pop_scope();
                 branches.labels.push(tree);
-                branches.results.push((result, value_span(value, span)));
+                let (span, form) = (value_span(value, span), branch_form(value, span, tensor, branches.input));
+                branches.results.push(Operand { tensor, span, form });
                 self.above = branches.input;
                 Ok(())
             }
             (StatementKind::Value(value), None) => {
                 let side = matches!(value.source, Source::From { .. });
                 let above = self.above;
+                let place = self.place.replace(span);
                 let result = self.value_statement(value, span);
+                self.place = place;
                 self.above = if side { above } else { Some(result.unwrap_or(Tensor::Failed)) };
                 Ok(())
             }
@@ -129,7 +143,8 @@ impl<'a> Elab<'a> {
                 Ok(holds) => holds,
                 Err(Reported) => {
                     if let Some(branches) = branches.as_deref_mut() {
-                        branches.results.push((Tensor::Failed, test.span));
+                        let form = Form::Branch { statement: test.span };
+                        branches.results.push(Operand { tensor: Tensor::Failed, span: test.span, form });
                     }
                     return Err(Reported);
                 }
@@ -347,6 +362,28 @@ impl<'a> Elab<'a> {
         self.counter = outer_counter;
         value.map(|value| (value, tree))
     }
+}
+
+/// How a branch is written, for edits that put something behind it.
+fn branch_form(statement: &ValueStatement, span: Span, made: Tensor, input: Option<Tensor>) -> Form {
+    let (body, numbered) = match &statement.source {
+        Source::Braces(body) => (body, false),
+        Source::Call(Call { name, body: Some(body), .. }) if name.text == "sequential" => (body, true),
+        Source::Call(Call { name, args: None, body: None, .. }) if name.text == "identity" => {
+            return Form::Identity { labelled: !statement.labels.is_empty() };
+        }
+        Source::Call(_) | Source::From { .. } => return Form::Branch { statement: span },
+    };
+    let test = match body.statements.as_slice() {
+        [Statement { kind: StatementKind::If(If { arms, otherwise: None }), .. }] if Some(made) == input => {
+            match arms.as_slice() {
+                [(test, _)] => Some(test.span),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    Form::Braces { body: body.span, numbered, empty: body.statements.is_empty(), test }
 }
 
 /// Where a value statement calls: without its labels and its body.

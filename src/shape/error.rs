@@ -1,10 +1,11 @@
 //! Words for operands that do not fit: both shapes, where each comes from, the arithmetic, and a fix.
 
-use crate::diag::{Code, Diagnostic, Edit, Help, SourceMap, Span, codes};
-use crate::dim::{Dim, DimError};
-use crate::ir::{Net, NodeId, ValueId};
-use crate::op::geom::Padding;
-use crate::op::{Op, Role, ShapeError};
+use std::sync::Arc;
+
+use crate::diag::{Code, Diagnostic, SourceMap, Span, codes};
+use crate::dim::DimError;
+use crate::ir::{CallSite, Net, ValueId};
+use crate::op::{Op, ShapeError};
 use crate::shape::Shapes;
 use crate::tensor::Shape;
 
@@ -22,15 +23,69 @@ pub struct Misfit<'a> {
     /// The operator.
     pub op: &'a Op,
     /// Its operands.
-    pub operands: &'a [ValueId],
-    /// Where each operand is written; the layer itself when it takes the value above.
-    pub places: &'a [Span],
+    pub operands: &'a [Operand],
+    /// Its statement, when statements may stand in front of it: not a branch of a group.
+    pub statement: Option<Span>,
+    /// What can be named where it stands.
+    pub scope: &'a Scope<'a>,
     /// Where its arguments are written.
     pub args: &'a [(&'static str, Span)],
     /// The layer's place.
     pub span: Span,
     /// What does not fit.
     pub error: &'a ShapeError,
+}
+
+/// An operand with how it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    /// The value.
+    pub value: ValueId,
+    /// Where it is written; the layer itself when it takes the value above.
+    pub span: Span,
+    /// How it is written.
+    pub form: Form,
+}
+
+/// How an operand is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Not at all: it is the value above.
+    Above,
+    /// By its name.
+    Listed,
+    /// As the branch `identity`.
+    Identity {
+        /// Whether the branch has a label.
+        labelled: bool,
+    },
+    /// As a branch of braces or a `sequential`.
+    Braces {
+        /// From brace to brace.
+        body: Span,
+        /// Whether it is a `sequential`.
+        numbered: bool,
+        /// Whether it holds no statement.
+        empty: bool,
+        /// The test of the only statement in it, when that is an `if` without `else`, and does not hold.
+        test: Option<Span>,
+    },
+    /// As any other branch.
+    Branch {
+        /// The whole statement.
+        statement: Span,
+    },
+}
+
+/// What can be named at a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The call of the block it stands in; `None` in the net itself.
+    pub call: Option<&'a Arc<CallSite>>,
+    /// Compile-time names.
+    pub names: &'a [&'a str],
+    /// The block's input; `None` in the net itself.
+    pub input: Option<ValueId>,
 }
 
 const AXIS_NAMES: [&str; 3] = ["channels", "height", "width"];
@@ -46,11 +101,12 @@ impl Misfit<'_> {
                 let diagnostic = self
                     .at_arg(codes::E0304, Some(attr), format!("{value} {what} do not divide into {by} groups"))
                     .label(format!("{value} / {by} is not an integer"));
-                match value.as_u64().and_then(|value| (1..*by).rev().find(|groups| value % groups == 0)) {
-                    Some(groups) => {
-                        self.with_origin(diagnostic, 0, &[0]).help(format!("{groups} groups would divide {value}"))
+                let diagnostic = self.with_origin(diagnostic, 0, &[0]);
+                match value.as_u64().map(|value| divisors(value, *by)).as_deref() {
+                    None | Some([]) => diagnostic,
+                    Some(divisors) => {
+                        diagnostic.help(format!("{value} divides into {} groups", alternatives(divisors)))
                     }
-                    None => self.with_origin(diagnostic, 0, &[0]),
                 }
             }
             ShapeError::WindowTooLarge { axis, extent, size, padding } => {
@@ -115,11 +171,16 @@ impl Misfit<'_> {
         let concat = matches!(self.op, Op::Concat(_));
         let code = if concat { codes::E0302 } else { codes::E0301 };
         let named: Vec<&str> = axes.iter().filter_map(|&axis| AXIS_NAMES.get(axis).copied()).collect();
-        let what = if named.is_empty() { "number of axes".to_owned() } else { named.join(" and ") };
-        let title = format!("`{}` cannot join {a} and {b}: their {what} differ", self.layer);
+        let what = match named.as_slice() {
+            [] => "number of axes".to_owned(),
+            [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+            [only, ..] => (*only).to_owned(),
+        };
+        let differ = if matches!(axes, [1 | 2]) { "differs" } else { "differ" };
+        let title = format!("`{}` cannot join {a} and {b}: their {what} {differ}", self.layer);
         let mut diagnostic = Diagnostic::new(code, self.span, title);
         for operand in [left, right] {
-            let place = self.places[operand];
+            let place = self.operands[operand].span;
             if place == self.span {
                 diagnostic.primary.text = format!("the value above is {}", self.shape(operand));
             } else {
@@ -133,11 +194,13 @@ impl Misfit<'_> {
                 "operands must have one shape; nothing is broadcast or cropped".to_owned()
             };
         }
+        let (channels, sizes): (Vec<usize>, Vec<usize>) = axes.iter().partition(|&&axis| axis == 0);
         for operand in [left, right] {
-            diagnostic = self.with_origin(diagnostic, operand, axes);
+            for axes in [&channels, &sizes].into_iter().filter(|axes| !axes.is_empty()) {
+                diagnostic = self.with_origin(diagnostic, operand, axes);
+            }
         }
-        let fixes = [self.padding_fix(left, right, axes), if concat { None } else { self.projection(left, right) }];
-        diagnostic.help.extend(fixes.into_iter().flatten());
+        diagnostic.help.extend(self.fixes(left, right, axes));
         if diagnostic.help.is_empty() {
             diagnostic = diagnostic.help(if concat {
                 "bring both to one size with `pad`, a stride, `upsample(size = …)` or `crop(to = …)`"
@@ -148,13 +211,13 @@ impl Misfit<'_> {
         diagnostic
     }
 
-    fn shape(&self, operand: usize) -> &Shape {
-        self.shapes.of(self.operands[operand])
+    pub(super) fn shape(&self, operand: usize) -> &Shape {
+        self.shapes.of(self.operands[operand].value)
     }
 
     /// Adds where an operand got its sizes on these axes, with the arithmetic.
     fn with_origin(&self, diagnostic: Diagnostic, operand: usize, axes: &[usize]) -> Diagnostic {
-        let id = self.origin(self.operands[operand], axes);
+        let id = self.origin(self.operands[operand].value, axes);
         let node = self.net.node(id);
         let results = self.shapes.results(id);
         let shape = results.first().map(Shape::to_string).unwrap_or_default();
@@ -162,7 +225,8 @@ impl Misfit<'_> {
         let lines: Vec<&String> = lines
             .iter()
             .filter(|line| {
-                !line.starts_with("height") && !line.starts_with("width") || axes.iter().any(|&axis| 0 < axis)
+                let axis = ["", "height", "width"].iter().position(|name| !name.is_empty() && line.starts_with(name));
+                axis.is_none_or(|axis| axes.contains(&axis))
             })
             .collect();
         let words = match (&node.op, lines.as_slice()) {
@@ -171,9 +235,11 @@ impl Misfit<'_> {
             (_, [line, ..]) if axes.contains(&1) || axes.contains(&2) => format!("makes {shape}; {line}"),
             _ => format!("makes {shape}"),
         };
-        let taken = diagnostic.primary.span == node.origin.span
-            || diagnostic.secondary.iter().any(|label| label.span == node.origin.span);
-        if taken {
+        let other = |label: &&crate::diag::Label| label.span == node.origin.span;
+        if diagnostic.secondary.iter().any(|label| other(&label) && label.text.starts_with("makes")) {
+            return diagnostic;
+        }
+        if diagnostic.primary.span == node.origin.span || diagnostic.secondary.iter().any(|label| other(&label)) {
             lines.into_iter().fold(diagnostic, |diagnostic, line| {
                 let note = format!("`{}`: {line}", node.op.describe().0);
                 if diagnostic.notes.contains(&note) { diagnostic } else { diagnostic.note(note) }
@@ -181,116 +247,6 @@ impl Misfit<'_> {
         } else {
             diagnostic.also(node.origin.span, words)
         }
-    }
-
-    /// The node that set the sizes of a value on these axes: what stands between has left them alone.
-    fn origin(&self, value: ValueId, axes: &[usize]) -> NodeId {
-        let mut id = value.node;
-        loop {
-            let Some(&from) = self.net.operands(id).first() else { return id };
-            let (before, after) = (self.shapes.of(from), &self.shapes.results(id)[0]);
-            let same =
-                before.rank() == after.rank() && axes.iter().all(|&axis| before.0.get(axis) == after.0.get(axis));
-            let sets_channels = axes.contains(&0)
-                && self
-                    .shapes
-                    .params(self.net, id)
-                    .iter()
-                    .any(|param| param.role == Role::Weight && param.fan_out != 0);
-            if !same || sets_channels {
-                return id;
-            }
-            id = from.node;
-        }
-    }
-
-    /// A padding that keeps the size, where a convolution without it made one operand too small.
-    fn padding_fix(&self, left: usize, right: usize, axes: &[usize]) -> Option<Help> {
-        if axes.is_empty() || axes.contains(&0) {
-            return None;
-        }
-        for (small, large) in [(left, right), (right, left)] {
-            let id = self.origin(self.operands[small], axes);
-            let (node, target) = (self.net.node(id), self.shape(large));
-            let Op::Conv(conv) = &node.op else { continue };
-            if conv.windows.padding != Padding::Sides([0; 4]) {
-                continue;
-            }
-            let halves = [0, 1].map(|axis| (conv.windows.extent(axis) - 1) / 2);
-            let mut padded = conv.clone();
-            padded.windows.padding = Padding::Sides([halves[0], halves[1], halves[0], halves[1]]);
-            let made = Op::Conv(padded).infer(&self.shapes.operands(self.net, id)).ok()?;
-            let text = self.sources.text(node.origin.span);
-            if axes.iter().all(|&axis| made[0].0.get(axis) == target.0.get(axis))
-                && text.ends_with(')')
-                && !text.contains("pad")
-            {
-                let pad = if halves[0] == halves[1] {
-                    halves[0].to_string()
-                } else {
-                    format!("[{}, {}]", halves[0], halves[1])
-                };
-                let at = Span { start: node.origin.span.end - 1, end: node.origin.span.end - 1, ..node.origin.span };
-                let edits = vec![Edit { span: at, replacement: format!(", pad = {pad}") }];
-                return Some(Help { text: "pad the convolution so that it keeps the size".to_owned(), edits });
-            }
-        }
-        None
-    }
-
-    /// A 1x1 convolution on the skip that gives it the other operand's shape.
-    fn projection(&self, left: usize, right: usize) -> Option<Help> {
-        let (skip, target) = if self.reaches(self.operands[left].node, self.operands[right].node) {
-            (left, right)
-        } else if self.reaches(self.operands[right].node, self.operands[left].node) {
-            (right, left)
-        } else {
-            return None;
-        };
-        let (_, h, w) = self.shape(skip).chw()?;
-        let (c, out_h, out_w) = self.shape(target).chw()?;
-        let stride_on =
-            |size: &Dim, wanted: &Dim| (1..=64).find(|&s| size.ceil_div(s).is_ok_and(|made| made == *wanted));
-        let stride = match (stride_on(h, out_h)?, stride_on(w, out_w)?) {
-            (1, 1) => String::new(),
-            (s_h, s_w) if s_h == s_w => format!(", stride = {s_h}"),
-            (s_h, s_w) => format!(", stride = [{s_h}, {s_w}]"),
-        };
-        let conv = format!("conv({c}, 1{stride}, bias = false)");
-        let text = format!("project the skip with a 1x1 convolution: `{conv}`");
-        Some(Help { text, edits: self.projection_edits(skip, &conv).unwrap_or_default() })
-    }
-
-    fn projection_edits(&self, skip: usize, conv: &str) -> Option<Vec<Edit>> {
-        let place = self.places[skip];
-        let written = self.sources.text(place);
-        if written == "identity" {
-            let label = self.free_name("projection");
-            return Some(vec![Edit { span: place, replacement: format!("{label}: {conv}") }]);
-        }
-        let is_path = !written.is_empty() && written.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
-        let (start, indent) = self.line_start()?;
-        if !is_path || place == self.span || place.file != self.span.file {
-            return None;
-        }
-        let (shortcut, projection) = (self.free_name("shortcut"), self.free_name("projection"));
-        let line = format!("{indent}{shortcut}: from {written} {{ {projection}: {conv} }}\n");
-        Some(vec![Edit { span: start, replacement: line }, Edit { span: place, replacement: shortcut }])
-    }
-
-    /// Whether `from` is computed from `to` or is it; looks back over at most a few thousand nodes.
-    fn reaches(&self, to: NodeId, from: NodeId) -> bool {
-        let mut open = vec![from];
-        let mut seen = std::collections::HashSet::new();
-        while let Some(id) = open.pop() {
-            if id == to {
-                return true;
-            }
-            if to < id && seen.len() < 4096 && seen.insert(id) {
-                open.extend(self.net.operands(id).into_iter().map(|value| value.node));
-            }
-        }
-        false
     }
 
     /// Where the layer's line starts, and its indentation, when nothing but a label stands in front of it.
@@ -305,16 +261,25 @@ impl Misfit<'_> {
         let at = u32::try_from(start).ok()?;
         plain.then_some((Span { start: at, end: at, ..self.span }, indent))
     }
+}
 
-    /// A label that the text does not use.
-    fn free_name(&self, wanted: &str) -> String {
-        let text = &self.sources.file(self.span.file).text;
-        let mut name = wanted.to_owned();
-        let mut ordinal = 1;
-        while text.contains(&name) {
-            ordinal += 1;
-            name = format!("{wanted}{ordinal}");
-        }
-        name
+/// Up to four divisors of a count that are nearest to `wanted`, ascending.
+fn divisors(count: u64, wanted: u64) -> Vec<u64> {
+    let small = (1..=count.min(4096)).filter(|by| count % by == 0);
+    let mut divisors: Vec<u64> = small.flat_map(|by| [by, count / by]).collect();
+    divisors.sort_unstable_by_key(|&by| (by.abs_diff(wanted), by));
+    divisors.dedup();
+    divisors.truncate(4);
+    divisors.sort_unstable();
+    divisors
+}
+
+/// `1, 2 or 4`.
+fn alternatives(numbers: &[u64]) -> String {
+    let texts: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    match texts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        None => String::new(),
     }
 }

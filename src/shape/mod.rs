@@ -3,6 +3,8 @@
 
 pub mod advice;
 pub mod error;
+mod fix;
+mod written;
 
 use crate::ir::{Net, NodeId, ValueId};
 use crate::op::{ParamSpec, ShapeError};
