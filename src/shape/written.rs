@@ -29,7 +29,7 @@ impl<'a> Written<'a> {
             return plain.then_some(Written { text, span, args: Vec::new(), close: None });
         };
         let close = text.len().checked_sub(1).filter(|_| text.ends_with(')'))?;
-        let args = cut(text, open + 1, close)?.into_iter().filter_map(|piece| argument(text, piece)).collect();
+        let args = cut(text, open + 1, close)?.into_iter().map(|piece| argument(text, piece)).collect();
         Some(Written { text, span, args, close: Some(close) })
     }
 
@@ -65,45 +65,45 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Cuts at the commas that stand in no bracket, string or comment; `None` where brackets do not pair.
+/// The pieces between the commas that stand in no bracket, string or comment, each without the blanks and comments
+/// around it; `None` where brackets do not pair.
 fn cut(text: &str, start: usize, end: usize) -> Option<Vec<Range<usize>>> {
-    let (mut pieces, mut from, mut depth) = (Vec::new(), start, 0usize);
+    let (mut pieces, mut depth) = (Vec::new(), 0usize);
+    let mut piece: Option<Range<usize>> = None;
     let mut chars = text[start..end].char_indices().map(|(at, c)| (start + at, c));
     while let Some((at, c)) = chars.next() {
+        let mut last = at + c.len_utf8();
         match c {
+            ',' if depth == 0 => {
+                pieces.extend(piece.take());
+                continue;
+            }
+            '#' => {
+                while chars.next().is_some_and(|(_, c)| c != '\n') {}
+                continue;
+            }
+            _ if c.is_whitespace() => continue,
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.checked_sub(1)?,
-            ',' if depth == 0 => {
-                pieces.push(from..at);
-                from = at + 1;
-            }
-            '"' => while matches!(chars.next()?, (_, c) if c != '"') {},
-            '#' => while chars.next().is_some_and(|(_, c)| c != '\n') {},
+            '"' => last = chars.find(|&(_, c)| c == '"')?.0 + 1,
             _ => {}
         }
+        piece = Some(piece.map_or(at, |piece| piece.start)..last);
     }
-    pieces.push(from..end);
+    pieces.extend(piece);
     (depth == 0).then_some(pieces)
 }
 
-fn argument(text: &str, piece: Range<usize>) -> Option<Argument<'_>> {
-    let trimmed = |range: Range<usize>| {
-        let inner = &text[range.clone()];
-        let start = range.start + (inner.len() - inner.trim_start().len());
-        start..start + inner.trim().len()
-    };
-    let range = trimmed(piece);
-    if range.is_empty() {
-        return None;
-    }
-    if let Some((name, value)) = text[range.clone()].split_once('=')
+fn argument(text: &str, piece: Range<usize>) -> Argument<'_> {
+    if let Some((name, value)) = text[piece.clone()].split_once('=')
         && !value.starts_with('=')
         && !name.trim().is_empty()
         && name.trim().chars().all(|c| c.is_alphanumeric() || c == '_')
     {
-        return Some(Argument { name: Some(name.trim()), value: trimmed(range.end - value.len()..range.end) });
+        let start = piece.end - value.trim_start().len();
+        return Argument { name: Some(name.trim()), value: start..piece.end };
     }
-    Some(Argument { name: None, value: range })
+    Argument { name: None, value: piece }
 }
 
 #[cfg(test)]
@@ -133,6 +133,7 @@ mod tests {
             ("conv(64, 3, pad=[1, 2], stride = 2)", "pad", "conv(64, 3, pad=9, stride = 2)"),
             ("conv(f(a, b), [1, 3], if x == 2 then 1 else 2)", "stride", "conv(f(a, b), [1, 3], 9)"),
             ("conv(64, # a, b\n 3)", "kernel", "conv(64, # a, b\n 9)"),
+            ("conv(64, 3 # a, b\n)", "kernel", "conv(64, 9 # a, b\n)"),
             ("conv(\"a,b\", 3)", "channels", "conv(9, 3)"),
         ] {
             assert_eq!(set(text, name, "9").as_deref(), Some(expected));
