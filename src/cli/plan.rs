@@ -12,6 +12,9 @@ pub(super) struct Plan {
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Plan convolutions without Winograd's transforms
+    #[arg(long)]
+    exact: bool,
     /// Say why: rewrites made and declined, and the reason for each kernel
     #[arg(long)]
     explain: bool,
@@ -21,7 +24,7 @@ impl Plan {
     pub(super) fn run(self) -> Outcome {
         let compiled = self.source.compile()?;
         let optimised = opt::optimise(&compiled.net, &compiled.shapes);
-        let plan = plan::plan(&optimised, self.batch as usize)?;
+        let plan = plan::plan(&optimised, self.batch as usize, &plan::Options { exact: self.exact })?;
         print(&explain::text(&optimised, &plan, self.explain))
     }
 }

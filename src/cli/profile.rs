@@ -6,6 +6,7 @@ use super::{Failure, Outcome, complain, print};
 use crate::cost::Profile as Hardware;
 use crate::data::write_atomic;
 use crate::kernel::measure;
+use crate::kernel::threads::Threads;
 use crate::run::physical_cores;
 
 /// Measure this machine: a hardware profile for `netc cost --profile`
@@ -26,16 +27,14 @@ impl Profile {
     pub(super) fn run(self) -> Outcome {
         let threads = self.threads.map_or_else(physical_cores, usize::from);
         complain("note", &format!("measuring matrix products and copies on {threads} threads"));
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
+        let pool = Threads::new(threads)
             .map_err(|error| Failure::Input(format!("cannot start {threads} threads: {error}")))?;
-        let profile = pool.install(|| Hardware {
+        let profile = Hardware {
             name: self.name,
-            peak_gflops: measure::peak_gflops(threads),
-            bandwidth_gbs: measure::bandwidth_gbs(),
+            peak_gflops: measure::peak_gflops(&pool),
+            bandwidth_gbs: measure::bandwidth_gbs(&pool),
             cores: u32::try_from(threads).unwrap_or(u32::MAX),
-        });
+        };
         let text = profile.to_toml();
         match self.output {
             Some(path) => Ok(write_atomic(path, |out| out.write_all(text.as_bytes()))?),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, complain};
+use crate::plan;
 use crate::weights::{BindOptions, Checkpoint, OpenOptions, Rename, Scheme, init};
 use crate::{Compiled, Executable, RunOptions};
 
@@ -29,6 +30,9 @@ pub(super) struct Weights {
     /// The seed of random weights where no file is given
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Sum convolutions product by product, without Winograd's transforms
+    #[arg(long)]
+    exact: bool,
     /// Threads [default: the physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -54,7 +58,8 @@ impl Weights {
     /// The net with its weights, ready to run.
     pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
         let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
-        let options = RunOptions { threads: self.threads.map_or(0, usize::from), bind };
+        let plan = plan::Options { exact: self.exact };
+        let options = RunOptions { threads: self.threads.map_or(0, usize::from), plan, bind };
         let executable = compiled.plan_with(&self.checkpoint(compiled)?, &options)?;
         for pattern in executable.idle_patterns() {
             complain("note", &format!("--ignore '{pattern}' meets no name that would be ignored"));

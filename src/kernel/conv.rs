@@ -1,12 +1,14 @@
-//! Convolutions on feature maps in NCHW order, by matrix products or row by row.
+//! Convolutions on rows of channels, as products of the input's own rows.
 
-use rayon::prelude::*;
-
-use super::gemm::{Matrix, multiply};
+use super::isa::{Isa, LANES, Lanes, Task};
+use super::product::{PANEL, Packed, Product, ROWS, Range};
+use super::rows::{Rows, RowsMut};
+use super::scratch::Scratch;
+use super::threads::Threads;
 use crate::tensor::Nchw;
 
 /// The numbers of a convolution that the loops need.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
     /// Input sizes.
     pub from: Nchw,
@@ -25,207 +27,331 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    fn group_in(&self) -> usize {
+    /// Input channels of a group.
+    pub fn group_in(&self) -> usize {
         self.from.c / self.groups
     }
 
-    fn group_out(&self) -> usize {
+    /// Output channels of a group.
+    pub fn group_out(&self) -> usize {
         self.to.c / self.groups
     }
 
+    /// Output pixels.
+    pub fn pixels(&self) -> usize {
+        self.to.n * self.to.h * self.to.w
+    }
+
     /// Output positions of an axis at which tap `k` reads inside the input, as a range.
-    fn valid(&self, axis: usize, k: usize) -> std::ops::Range<usize> {
+    pub(super) fn valid(&self, axis: usize, k: usize) -> std::ops::Range<usize> {
         let (size, outputs) = if axis == 0 { (self.from.h, self.to.h) } else { (self.from.w, self.to.w) };
         let (shift, stride, before) = (k * self.dilation[axis], self.stride[axis], self.before[axis]);
         let start = before.saturating_sub(shift).div_ceil(stride).min(outputs);
         let end = (size + before).saturating_sub(shift).div_ceil(stride).min(outputs);
         start..end.max(start)
     }
-}
 
-/// What is done to each result while it is at hand: add a bias, apply a function.
-pub type Epilogue<'a> = &'a (dyn Fn(f32) -> f32 + Sync);
+    /// Columns of zeros on the right of the input that the last window reads.
+    fn behind(&self) -> usize {
+        let last = (self.to.w - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1;
+        last.saturating_sub(self.from.w + self.before[1])
+    }
 
-fn finish(row: &mut [f32], bias: f32, epilogue: Option<Epilogue>) {
-    match epilogue {
-        Some(function) => row.iter_mut().for_each(|value| *value = function(*value + bias)),
-        None if bias != 0.0 => row.iter_mut().for_each(|value| *value += bias),
-        None => {}
+    /// Whether a row of a window is one stretch of memory once the input has columns of zeros beside it, and joining its
+    /// taps is worth a copy of the input: the channels are few.
+    pub fn joins_taps(&self) -> bool {
+        self.groups == 1 && self.dilation[1] == 1 && 1 < self.kernel[1] && self.from.c <= 16
+    }
+
+    /// The same convolution of the input with columns of zeros beside it.
+    fn widened(&self) -> Geometry {
+        let from = Nchw { w: self.before[1] + self.from.w + self.behind(), ..self.from };
+        Geometry { from, before: [self.before[0], 0], ..*self }
     }
 }
 
-/// Elements of unfolded input that are made at a time: they stay in the second-level cache while they are multiplied.
-const UNFOLDED: usize = 96 * 1024;
+/// The weights of a convolution, packed; a product for each group.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    groups: Vec<Packed>,
+    joined: bool,
+}
 
-/// A 1x1 convolution at stride 1: for each sample and group, `weight · input`.
-pub fn pointwise(
-    g: &Geometry,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
-    epilogue: Option<Epilogue>,
-) {
-    let pixels = g.to.h * g.to.w;
-    let (group_in, group_out) = (g.group_in(), g.group_out());
-    let rows = rows_per_task(group_out, pixels * group_in);
-    for (image, result) in input.chunks(g.from.c * pixels).zip(output.chunks_mut(g.to.c * pixels)) {
-        for group in 0..g.groups {
-            let columns = Matrix::dense(&image[group * group_in * pixels..], group_in, pixels);
-            let result = &mut result[group * group_out * pixels..][..group_out * pixels];
-            result.par_chunks_mut(rows * pixels).enumerate().for_each(|(task, result)| {
-                let first = group * group_out + task * rows;
-                let count = result.len() / pixels;
-                let weight = Matrix::dense(&weight[first * group_in..], count, group_in);
-                multiply(weight, columns, result, pixels, false);
-                for (row, result) in result.chunks_mut(pixels).enumerate() {
-                    finish(result, bias.map_or(0.0, |bias| bias[first + row]), epilogue);
-                }
-            });
-        }
+impl Weights {
+    /// Packs `weight: [out_c, in_c / groups, k_h, k_w]`.
+    pub fn new(g: &Geometry, weight: &[f32], bias: Option<&[f32]>) -> Weights {
+        let (group_in, group_out, [k_h, k_w]) = (g.group_in(), g.group_out(), g.kernel);
+        let joined = g.joins_taps();
+        let (taps, len) = if joined { (k_h, k_w * group_in) } else { (k_h * k_w, group_in) };
+        let groups = (0..g.groups)
+            .map(|group| {
+                let element = |o: usize, tap: usize, k: usize| {
+                    let (i, tap) = if joined { (k % group_in, tap * k_w + k / group_in) } else { (k, tap) };
+                    weight[((group * group_out + o) * group_in + i) * k_h * k_w + tap]
+                };
+                let bias = bias.map(|bias| &bias[group * group_out..][..group_out]);
+                Packed::new(group_out, taps, len, element, bias)
+            })
+            .collect();
+        Weights { groups, joined }
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.groups.iter().map(Packed::bytes).sum()
     }
 }
 
-/// Output channels for one task, so that the work is split but each part is worth it. Depends on the geometry only.
-fn rows_per_task(rows: usize, macs_per_row: usize) -> usize {
-    const WORTH_IT: usize = 1 << 18;
-    rows.div_ceil(2).min(rows).max(WORTH_IT.div_ceil(macs_per_row.max(1))).clamp(1, rows)
+/// A batch norm in front of a 1x1 convolution: a factor and a summand for each channel, then the range.
+#[derive(Clone, Debug)]
+pub struct Prologue {
+    /// Factors.
+    pub scale: Vec<f32>,
+    /// Summands.
+    pub shift: Vec<f32>,
+    /// The range.
+    pub range: Range,
 }
 
-/// Any convolution: blocks of output rows, each as `weight · unfolded input`. Blocks run in parallel and write their
-/// own rows of every output channel, through a buffer of their own.
-pub fn unfolded(
-    g: &Geometry,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
-    epilogue: Option<Epilogue>,
-) {
-    let (group_in, group_out) = (g.group_in(), g.group_out());
-    let depth = group_in * g.kernel[0] * g.kernel[1];
-    let rows = (UNFOLDED / (depth * g.to.w).max(1)).clamp(1, g.to.h);
-    let blocks = g.to.h.div_ceil(rows);
-    let (in_len, out_len) = (g.from.c * g.from.h * g.from.w, g.to.c * g.to.h * g.to.w);
-    for (image, result) in input.chunks(in_len).zip(output.chunks_mut(out_len)) {
-        for group in 0..g.groups {
-            let image = &image[group * group_in * g.from.h * g.from.w..];
-            let weight = Matrix::dense(&weight[group * group_out * depth..], group_out, depth);
-            let result = &mut result[group * group_out * g.to.h * g.to.w..][..group_out * g.to.h * g.to.w];
-            let bias = bias.map(|bias| &bias[group * group_out..][..group_out]);
-            for_each_block(result, g, rows, blocks, group_out, |block, mut parts| {
-                let top = block * rows;
-                let count = rows.min(g.to.h - top);
-                let pixels = count * g.to.w;
-                let mut columns = vec![0.0; depth * pixels];
-                unfold(g, image, top, count, &mut columns);
-                let mut product = vec![0.0; group_out * pixels];
-                multiply(weight, Matrix::dense(&columns, depth, pixels), &mut product, pixels, false);
-                for (o, (part, product)) in parts.iter_mut().zip(product.chunks(pixels)).enumerate() {
-                    part.copy_from_slice(product);
-                    finish(part, bias.map_or(0.0, |bias| bias[o]), epilogue);
-                }
-            });
-        }
-    }
+/// What is done around the sums of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a> {
+    /// What is done to the input first.
+    pub prologue: Option<&'a Prologue>,
+    /// What the sums begin with.
+    pub begin: Begin<'a>,
+    /// The range of the results.
+    pub range: Range,
 }
 
-/// Runs `work` for each block of `rows` output rows with those rows of every channel of `result`.
-fn for_each_block<'a>(
-    result: &'a mut [f32],
-    g: &Geometry,
-    rows: usize,
-    blocks: usize,
-    channels: usize,
-    work: impl Fn(usize, Vec<&'a mut [f32]>) + Sync,
-) {
-    let mut parts: Vec<Vec<&'a mut [f32]>> = (0..blocks).map(|_| Vec::with_capacity(channels)).collect();
-    for plane in result.chunks_mut(g.to.h * g.to.w) {
-        for (block, part) in plane.chunks_mut(rows * g.to.w).enumerate() {
-            parts[block].push(part);
-        }
-    }
-    parts.into_par_iter().enumerate().for_each(|(block, parts)| work(block, parts));
+/// What the sums of a convolution begin with.
+#[derive(Clone, Copy, Debug)]
+pub enum Begin<'a> {
+    /// Zero.
+    Zero,
+    /// What is in the place of the results.
+    Result,
+    /// Another value of the same sizes.
+    Value(Rows<'a>),
 }
 
-/// Writes the input cells of each tap under `count` output rows from `top` on: `columns[(i, ky, kx)][(y, x)]`, zero
-/// where the tap falls on padding.
-fn unfold(g: &Geometry, image: &[f32], top: usize, count: usize, columns: &mut [f32]) {
-    let [k_h, k_w] = g.kernel;
-    let pixels = count * g.to.w;
-    for (tap, column) in columns.chunks_mut(pixels).enumerate() {
-        let (i, ky, kx) = (tap / (k_h * k_w), tap / k_w % k_h, tap % k_w);
-        let plane = &image[i * g.from.h * g.from.w..][..g.from.h * g.from.w];
-        let (valid_y, valid_x) = (g.valid(0, ky), g.valid(1, kx));
-        for (row, out) in column.chunks_mut(g.to.w).enumerate() {
-            let y = top + row;
-            if !valid_y.contains(&y) {
-                continue;
-            }
-            let from = &plane[(y * g.stride[0] + ky * g.dilation[0] - g.before[0]) * g.from.w..][..g.from.w];
-            copy_row(g, from, kx, valid_x.clone(), out);
-        }
-    }
-}
-
-fn copy_row(g: &Geometry, from: &[f32], kx: usize, valid: std::ops::Range<usize>, out: &mut [f32]) {
-    if valid.is_empty() {
-        return;
-    }
-    let stride = g.stride[1];
-    let start = valid.start * stride + kx * g.dilation[1] - g.before[1];
-    if stride == 1 {
-        out[valid.clone()].copy_from_slice(&from[start..start + valid.len()]);
-    } else {
-        for (out, &value) in out[valid].iter_mut().zip(from[start..].iter().step_by(stride)) {
-            *out = value;
-        }
-    }
-}
-
-/// A convolution of each channel by itself: planes in parallel, each output row as a sum of shifted input rows.
-pub fn depthwise(
-    g: &Geometry,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
-    epilogue: Option<Epilogue>,
-) {
-    let (in_plane, out_plane) = (g.from.h * g.from.w, g.to.h * g.to.w);
-    let taps = g.kernel[0] * g.kernel[1];
-    output.par_chunks_mut(out_plane).enumerate().with_min_len(4).for_each(|(plane, result)| {
-        let channel = plane % g.to.c;
-        let image = &input[plane * in_plane..][..in_plane];
-        let weight = &weight[channel * taps..][..taps];
-        result.fill(0.0);
-        for ky in 0..g.kernel[0] {
-            for y in g.valid(0, ky) {
-                let from = &image[(y * g.stride[0] + ky * g.dilation[0] - g.before[0]) * g.from.w..][..g.from.w];
-                let out = &mut result[y * g.to.w..][..g.to.w];
-                for kx in 0..g.kernel[1] {
-                    accumulate_row(g, from, kx, weight[ky * g.kernel[1] + kx], out);
-                }
+impl Begin<'_> {
+    /// Where the summands of the first result lie, and the distance of their rows.
+    pub(super) fn pointer(&self, output: &RowsMut) -> Option<(*const f32, usize)> {
+        match self {
+            Begin::Zero => None,
+            Begin::Result => Some((output.ptr().cast_const(), output.stride())),
+            Begin::Value(rows) => {
+                assert!(rows.count() == output.count() && rows.width() == output.width(), "summands have other sizes");
+                Some((rows.ptr(), rows.stride()))
             }
         }
-        finish(result, bias.map_or(0.0, |bias| bias[channel]), epilogue);
+    }
+}
+
+/// What every kernel is handed.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The instructions.
+    pub isa: Isa,
+    /// The threads.
+    pub threads: &'a Threads,
+    /// Memory to work in.
+    pub scratch: &'a mut Scratch,
+}
+
+/// Pointers of a task: rows of one block for each tap. 16 KiB, so that they stay in the first-level cache.
+const POINTERS: usize = 2048;
+/// Rows of a task, where the pointers leave room for as many.
+const BLOCK: usize = 96;
+
+/// Any convolution.
+pub fn direct(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, output: &mut RowsMut, around: &Around) {
+    assert!(input.count() == g.from.n * g.from.h * g.from.w && input.width() == g.from.c, "input of another size");
+    assert!(output.count() == g.pixels() && output.width() == g.to.c, "output of another size");
+    if !weights.joined {
+        return products(cx, g, weights, input, output, around);
+    }
+    let wide = g.widened();
+    if wide.from.w == g.from.w && input.stride() == input.width() {
+        return products(cx, &wide, weights, input, output, around);
+    }
+    let mut padded = std::mem::take(&mut cx.scratch.padded);
+    padded.resize(wide.from.n * wide.from.h * wide.from.w * wide.from.c, 0.0);
+    widen(g, &wide, input, &mut padded);
+    let rows = Rows::of(&padded, wide.from.n * wide.from.h * wide.from.w, wide.from.c);
+    products(cx, &wide, weights, rows, output, around);
+    cx.scratch.padded = padded;
+}
+
+/// Copies the input between columns of zeros.
+fn widen(g: &Geometry, wide: &Geometry, input: Rows, padded: &mut [f32]) {
+    let c = g.from.c;
+    for (line, to) in padded.chunks_exact_mut(wide.from.w * c).enumerate() {
+        let (left, rest) = to.split_at_mut(g.before[1] * c);
+        let (middle, right) = rest.split_at_mut(g.from.w * c);
+        left.fill(0.0);
+        right.fill(0.0);
+        for (x, to) in middle.chunks_exact_mut(c).enumerate() {
+            to.copy_from_slice(input.row(line * g.from.w + x));
+        }
+    }
+}
+
+fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, output: &RowsMut, around: &Around) {
+    let (isa, threads) = (cx.isa, cx.threads);
+    let (pixels, panels) = (g.pixels(), weights.groups[0].panels());
+    let (taps, len) = (weights.groups[0].taps(), weights.groups[0].tap_len());
+    let split = Split::of(g, threads.count(), taps, panels);
+    let prepared = if around.prologue.is_some() { split.rows * input.width() } else { 0 };
+    let (zeros, parts) = cx.scratch.parts(len, threads.count(), prepared);
+    let per_group = split.row_blocks * split.panel_blocks;
+    threads.run(g.groups * per_group, |task, thread| {
+        let (group, task) = (task / per_group, task % per_group);
+        let (row_block, panel_block) = (task % split.row_blocks, task / split.row_blocks);
+        let cut = |total: usize, block: usize, blocks: usize| total * block / blocks..total * (block + 1) / blocks;
+        let rows = cut(pixels, row_block, split.row_blocks);
+        let panels = cut(panels, panel_block, split.panel_blocks);
+        let count = rows.len();
+        if count == 0 || panels.is_empty() {
+            return;
+        }
+        let (mut stack, mut heap) = ([std::ptr::null(); POINTERS], Vec::new());
+        let table: &mut [*const f32] = if taps * count + ROWS <= POINTERS {
+            &mut stack[..taps * count + ROWS]
+        } else {
+            heap.resize(taps * count + ROWS, std::ptr::null());
+            &mut heap
+        };
+        let first = group * g.group_in();
+        if let Some(prologue) = around.prologue {
+            // SAFETY: `zeros` borrows the scratch memory until the loop has ended; a thread runs one call at a time.
+            let prepared = unsafe { parts.of(thread) };
+            isa.run(Prepare { prologue, input, rows: rows.clone(), to: &mut prepared[..count * input.width()] });
+            for (row, pointer) in table[..count].iter_mut().enumerate() {
+                *pointer = prepared[row * input.width()..].as_ptr();
+            }
+        } else {
+            point(g, weights.joined, &input, first, rows.clone(), zeros, table);
+        }
+        let column = group * g.group_out();
+        let begin = around.begin.pointer(output);
+        let at = |(from, stride): (*const f32, usize)| (from.wrapping_add(rows.start * stride + column), stride);
+        // SAFETY: `point` and the prologue leave pointers to rows of the input, of its prepared copy or of zeros that
+        // are as long as a tap. The task writes the outputs of its panels in its rows, which no other task does;
+        // `begin` lies as the output does.
+        isa.run(unsafe {
+            Product::new(
+                &weights.groups[group],
+                table,
+                count,
+                panels,
+                (output.ptr().wrapping_add(rows.start * output.stride() + column), output.stride()),
+                begin.map(at),
+                around.range,
+            )
+        });
     });
 }
 
-fn accumulate_row(g: &Geometry, from: &[f32], kx: usize, weight: f32, out: &mut [f32]) {
-    let valid = g.valid(1, kx);
-    if valid.is_empty() {
-        return;
-    }
-    let start = valid.start * g.stride[1] + kx * g.dilation[1] - g.before[1];
-    let taken = from[start..].iter();
-    if g.stride[1] == 1 {
-        for (out, &value) in out[valid].iter_mut().zip(taken) {
-            *out += weight * value;
+/// How a convolution is dealt out.
+struct Split {
+    rows: usize,
+    row_blocks: usize,
+    panel_blocks: usize,
+}
+
+impl Split {
+    /// Small maps are dealt by panels, so that each weight leaves memory once; others by rows.
+    fn of(g: &Geometry, threads: usize, taps: usize, panels: usize) -> Split {
+        let pixels = g.pixels();
+        let fitting = (POINTERS.saturating_sub(ROWS) / taps).max(1);
+        let (rows, panel_blocks) = if pixels <= 2 * BLOCK.min(fitting) && threads.min(2) <= panels {
+            (pixels, (threads * 4).min(panels))
+        } else {
+            (BLOCK.min(fitting), 1)
+        };
+        let tiny = pixels * g.to.c * g.group_in() * g.kernel[0] * g.kernel[1] < TINY;
+        if tiny && pixels <= fitting {
+            return Split { rows: pixels, row_blocks: 1, panel_blocks: 1 };
         }
-    } else {
-        for (out, &value) in out[valid].iter_mut().zip(taken.step_by(g.stride[1])) {
-            *out += weight * value;
+        let row_blocks = pixels.div_ceil(rows).max(1);
+        Split { rows: pixels.div_ceil(row_blocks), row_blocks, panel_blocks }
+    }
+}
+
+/// Multiplies that are not worth waking a thread for.
+const TINY: usize = 200_000;
+
+/// Where the rows of each tap lie.
+fn point(
+    g: &Geometry,
+    joined: bool,
+    input: &Rows,
+    first: usize,
+    rows: std::ops::Range<usize>,
+    zeros: &[f32],
+    table: &mut [*const f32],
+) {
+    let (count, stride, base) = (rows.len(), input.stride(), input.ptr().wrapping_add(first));
+    let columns = if joined { 1 } else { g.kernel[1] };
+    let (mut x, mut y, mut n) = (rows.start % g.to.w, rows.start / g.to.w % g.to.h, rows.start / (g.to.w * g.to.h));
+    for row in 0..count {
+        for ky in 0..g.kernel[0] {
+            let in_y = (y * g.stride[0] + ky * g.dilation[0]).wrapping_sub(g.before[0]);
+            let line = (n * g.from.h).wrapping_add(in_y).wrapping_mul(g.from.w);
+            for kx in 0..columns {
+                let in_x = (x * g.stride[1] + kx * g.dilation[1]).wrapping_sub(g.before[1]);
+                let inside = in_y < g.from.h && in_x < g.from.w;
+                let at = line.wrapping_add(in_x).wrapping_mul(stride);
+                table[(ky * columns + kx) * count + row] = if inside { base.wrapping_add(at) } else { zeros.as_ptr() };
+            }
+        }
+        x += 1;
+        if x == g.to.w {
+            (x, y) = (0, y + 1);
+            if y == g.to.h {
+                (y, n) = (0, n + 1);
+            }
         }
     }
+}
+
+/// Rows of the input after the prologue, one behind the other.
+struct Prepare<'a> {
+    prologue: &'a Prologue,
+    input: Rows<'a>,
+    rows: std::ops::Range<usize>,
+    to: &'a mut [f32],
+}
+
+impl Task for Prepare<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let width = self.input.width();
+        let Prologue { scale, shift, range } = self.prologue;
+        assert!(scale.len() == width && shift.len() == width && self.to.len() == self.rows.len() * width);
+        for (row, to) in self.rows.zip(self.to.chunks_exact_mut(width)) {
+            let from = self.input.row(row);
+            let whole = width - width % LANES;
+            for c in (0..whole).step_by(LANES) {
+                // SAFETY: all four slices are `width` long, and `c + 8 <= width`.
+                unsafe {
+                    let x = lanes.load(from.as_ptr().add(c));
+                    let y = lanes.fma(x, lanes.load(scale.as_ptr().add(c)), lanes.load(shift.as_ptr().add(c)));
+                    lanes.store(to.as_mut_ptr().add(c), range.apply(lanes, y));
+                }
+            }
+            for c in whole..width {
+                to[c] = range.apply_one(from[c] * scale[c] + shift[c]);
+            }
+        }
+    }
+}
+
+/// Whether a product of this many outputs fills its panels well enough.
+pub fn fills_panels(outputs: usize) -> bool {
+    outputs.is_multiple_of(PANEL) || PANEL * 2 < outputs
 }

@@ -1,50 +1,117 @@
-//! Sums, functions and per-channel scales, split evenly over the threads; bound by memory.
+//! Sums, functions and per-channel scales of rows; bound by memory.
 
-use rayon::prelude::*;
+use super::conv::{Context, Prologue};
+use super::isa::{Isa, LANES, Lanes, Task};
+use super::product::Range;
+use super::rows::{Rows, RowsMut};
 
 /// Elements for one task.
 const TASK: usize = 16 * 1024;
 
-/// `output = function(input)`.
-pub fn map(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
-    output.par_chunks_mut(TASK).zip(input.par_chunks(TASK)).for_each(|(output, input)| {
-        for (output, &x) in output.iter_mut().zip(input) {
-            *output = function(x);
-        }
-    });
+/// Calls `work` with ranges of rows that are worth a task.
+pub(super) fn blocks(cx: &Context, count: usize, width: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+    let tasks = (count * width).div_ceil(TASK).min(count);
+    cx.threads.run(tasks, |task, _| work(count * task / tasks..count * (task + 1) / tasks));
 }
 
 /// `values = function(values)`.
-pub fn map_in_place(values: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
-    values.par_chunks_mut(TASK).for_each(|values| {
-        for x in values {
-            *x = function(*x);
+pub fn map(cx: &Context, values: &mut RowsMut, function: impl Fn(f32) -> f32 + Sync) {
+    let values = &*values;
+    blocks(cx, values.count(), values.width(), |rows| {
+        for row in rows {
+            // SAFETY: each row is written once.
+            unsafe { values.row_shared(row) }.iter_mut().for_each(|x| *x = function(*x));
         }
     });
 }
 
-/// `output += input`.
-pub fn add_assign(output: &mut [f32], input: &[f32]) {
-    output.par_chunks_mut(TASK).zip(input.par_chunks(TASK)).for_each(|(output, input)| {
-        for (output, &x) in output.iter_mut().zip(input) {
-            *output += x;
+/// `to = from`.
+pub fn copy(cx: &Context, from: Rows, to: &mut RowsMut) {
+    assert!(from.count() == to.count() && from.width() == to.width(), "other sizes");
+    let to = &*to;
+    blocks(cx, to.count(), to.width(), |rows| {
+        for row in rows {
+            // SAFETY: each row is written once.
+            unsafe { to.row_shared(row) }.copy_from_slice(from.row(row));
         }
     });
 }
 
-/// `output = input`.
-pub fn copy(input: &[f32], output: &mut [f32]) {
-    output.par_chunks_mut(TASK).zip(input.par_chunks(TASK)).for_each(|(output, input)| output.copy_from_slice(input));
+/// `to = range(to + from)`.
+pub fn add(cx: &Context, from: Rows, to: &mut RowsMut, range: Range) {
+    assert!(from.count() == to.count() && from.width() == to.width(), "other sizes");
+    let (isa, to): (Isa, _) = (cx.isa, &*to);
+    blocks(cx, to.count(), to.width(), |rows| {
+        for row in rows {
+            // SAFETY: each row is written once.
+            isa.run(Add { from: from.row(row), to: unsafe { to.row_shared(row) }, range });
+        }
+    });
 }
 
-/// `values[.., c, ..] = function(c, values[.., c, ..])` for planes of `plane` elements, `channels` of them a sample.
-pub fn map_planes(values: &mut [f32], plane: usize, channels: usize, function: impl Fn(usize, f32) -> f32 + Sync) {
-    values.par_chunks_mut(plane.max(1)).enumerate().with_min_len(TASK.div_ceil(plane.max(1))).for_each(
-        |(at, values)| {
-            let channel = at % channels;
-            for x in values {
-                *x = function(channel, *x);
+struct Add<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+    range: Range,
+}
+
+impl Task for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let whole = self.to.len() - self.to.len() % LANES;
+        assert!(self.from.len() == self.to.len());
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: both slices hold 8 floats from `at` on.
+            unsafe {
+                let to = self.to.as_mut_ptr().add(at);
+                let sum = lanes.add(lanes.load(to), lanes.load(self.from.as_ptr().add(at)));
+                lanes.store(to, self.range.apply(lanes, sum));
             }
-        },
-    );
+        }
+        for at in whole..self.to.len() {
+            self.to[at] = self.range.apply_one(self.to[at] + self.from[at]);
+        }
+    }
+}
+
+/// `to = range(scale · to + shift)`, with a scale and a shift for each column.
+pub fn scale(cx: &Context, terms: &Prologue, range: Range, to: &mut RowsMut) {
+    let (isa, to): (Isa, _) = (cx.isa, &*to);
+    assert!(terms.scale.len() == to.width() && terms.shift.len() == to.width(), "terms of other channels");
+    blocks(cx, to.count(), to.width(), |rows| {
+        for row in rows {
+            // SAFETY: each row is written once.
+            isa.run(Scale { terms, range, to: unsafe { to.row_shared(row) } });
+        }
+    });
+}
+
+struct Scale<'a> {
+    terms: &'a Prologue,
+    range: Range,
+    to: &'a mut [f32],
+}
+
+impl Task for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let (range, Prologue { scale, shift, .. }) = (self.range, self.terms);
+        let whole = self.to.len() - self.to.len() % LANES;
+        assert!(scale.len() == self.to.len() && shift.len() == self.to.len());
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: all slices hold 8 floats from `at` on.
+            unsafe {
+                let to = self.to.as_mut_ptr().add(at);
+                let (scale, shift) = (lanes.load(scale.as_ptr().add(at)), lanes.load(shift.as_ptr().add(at)));
+                lanes.store(to, range.apply(lanes, lanes.fma(lanes.load(to), scale, shift)));
+            }
+        }
+        for at in whole..self.to.len() {
+            self.to[at] = range.apply_one(self.to[at] * scale[at] + shift[at]);
+        }
+    }
 }

@@ -1,68 +1,107 @@
 //! Linear layers on weights as they lie in the file: `[out, in]`, row-major.
 
-use rayon::prelude::*;
+use super::conv::Context;
+use super::isa::{LANES, Lanes, Task};
+use super::product::{Packed, Product, ROWS, Range};
+use super::rows::{Rows, RowsMut};
 
-use super::gemm::{Matrix, multiply};
+/// Outputs that are computed at once: as many streams of weights from memory.
+const STREAMS: usize = 4;
+/// Weights of a task: enough to be worth waking a thread for.
+const TASK: usize = 64 * 1024;
 
-/// Lanes of the running sums of a dot product: enough independent additions to hide their latency.
-const LANES: usize = 32;
-
-/// `x · y` in `LANES` running sums that are added pairwise at the end.
-pub fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (x_chunks, y_chunks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let rest: f32 = x_chunks.remainder().iter().zip(y_chunks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in x_chunks.zip(y_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
+/// `to[n][o] = range(weight[o] · from[n] + bias[o])`.
+pub fn linear(cx: &mut Context, from: Rows, weight: &[f32], bias: Option<&[f32]>, to: &mut RowsMut, range: Range) {
+    let (depth, outputs) = (from.width(), to.width());
+    assert!(from.count() == to.count() && weight.len() == depth * outputs, "other sizes");
+    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias of another size");
+    if from.count() == 1 {
+        vector(cx, from.row(0), weight, bias, to, range);
+    } else {
+        matrix(cx, from, weight, bias, to, range);
     }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-    }
-    sums[0] + rest
 }
 
-/// One sample: a dot product for each output.
-pub fn vector(input: &[f32], weight: &[f32], output: &mut [f32], finish: impl Fn(usize, f32) -> f32 + Sync) {
-    let task = (64 * 1024 / input.len().max(1)).max(8);
-    output.par_chunks_mut(task).enumerate().for_each(|(at, output)| {
-        for (row, output) in output.iter_mut().enumerate() {
-            let o = at * task + row;
-            *output = finish(o, dot(input, &weight[o * input.len()..][..input.len()]));
+/// One sample: each weight is read once, in four streams.
+fn vector(cx: &Context, from: &[f32], weight: &[f32], bias: Option<&[f32]>, to: &mut RowsMut, range: Range) {
+    let (isa, outputs, to) = (cx.isa, to.width(), &*to);
+    let blocks = outputs.div_ceil(STREAMS);
+    let tasks = weight.len().div_ceil(TASK).clamp(1, blocks);
+    cx.threads.run(tasks, |task, _| {
+        for block in blocks * task / tasks..blocks * (task + 1) / tasks {
+            let first = block * STREAMS;
+            let streams = std::array::from_fn(|i| &weight[(first + i).min(outputs - 1) * from.len()..][..from.len()]);
+            let sums = isa.run(Dots { from, streams });
+            for (o, sum) in (first..outputs).zip(sums) {
+                let y = range.apply_one(sum + bias.map_or(0.0, |bias| bias[o]));
+                // SAFETY: output `o` of the only row is written here only.
+                unsafe { to.ptr().add(o).write(y) };
+            }
         }
     });
 }
 
-/// Several samples: `input · weightᵀ`, blocks of outputs in parallel, each in a buffer of its own.
-pub fn matrix(
-    input: &[f32],
-    batch: usize,
-    weight: &[f32],
-    output: &mut [f32],
-    finish: impl Fn(usize, f32) -> f32 + Sync,
-) {
-    const BLOCK: usize = 128;
-    let (depth, outputs) = (input.len() / batch, output.len() / batch);
-    let mut parts: Vec<Vec<&mut [f32]>> = (0..outputs.div_ceil(BLOCK)).map(|_| Vec::with_capacity(batch)).collect();
-    for row in output.chunks_mut(outputs) {
-        for (block, part) in row.chunks_mut(BLOCK).enumerate() {
-            parts[block].push(part);
+/// Dot products of one vector with several.
+struct Dots<'a> {
+    from: &'a [f32],
+    streams: [&'a [f32]; STREAMS],
+}
+
+impl Task for Dots<'_> {
+    type Output = [f32; STREAMS];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> [f32; STREAMS] {
+        const STEP: usize = 2 * LANES;
+        let whole = self.from.len() - self.from.len() % STEP;
+        assert!(self.streams.iter().all(|stream| stream.len() == self.from.len()));
+        let mut sums = [[lanes.splat(0.0); 2]; STREAMS];
+        for at in (0..whole).step_by(STEP) {
+            for half in 0..2 {
+                // SAFETY: all slices hold 16 floats from `at` on.
+                unsafe {
+                    let x = lanes.load(self.from.as_ptr().add(at + half * LANES));
+                    for (sum, stream) in sums.iter_mut().zip(self.streams) {
+                        sum[half] = lanes.fma(x, lanes.load(stream.as_ptr().add(at + half * LANES)), sum[half]);
+                    }
+                }
+            }
         }
+        let mut results = [0.0; STREAMS];
+        for (i, result) in results.iter_mut().enumerate() {
+            let rest: f32 = self.from[whole..].iter().zip(&self.streams[i][whole..]).map(|(x, w)| x * w).sum();
+            *result = lanes.sum(lanes.add(sums[i][0], sums[i][1])) + rest;
+        }
+        results
     }
-    parts.into_par_iter().enumerate().for_each(|(block, rows)| {
-        let first = block * BLOCK;
+}
+
+/// Several samples: the weights are the rows of a product whose outputs are the samples, so that they are read once and
+/// as they lie.
+fn matrix(cx: &mut Context, from: Rows, weight: &[f32], bias: Option<&[f32]>, to: &mut RowsMut, range: Range) {
+    const BLOCK: usize = 48;
+    let (isa, samples, depth, outputs) = (cx.isa, from.count(), from.width(), to.width());
+    let packed = Packed::new(samples, 1, depth, |sample, _, k| from.row(sample)[k], None);
+    let (_, parts) = cx.scratch.parts(0, cx.threads.count(), BLOCK * samples);
+    let to = &*to;
+    cx.threads.run(outputs.div_ceil(BLOCK), |task, thread| {
+        let first = task * BLOCK;
         let count = BLOCK.min(outputs - first);
-        let weight = Matrix::dense(&weight[first * depth..], count, depth).transpose();
-        let mut product = vec![0.0; batch * count];
-        multiply(Matrix::dense(input, batch, depth), weight, &mut product, count, false);
-        for (row, product) in rows.into_iter().zip(product.chunks(count)) {
-            for (at, (out, &value)) in row.iter_mut().zip(product).enumerate() {
-                *out = finish(first + at, value);
+        let mut rows = [std::ptr::null(); BLOCK + ROWS];
+        for (o, row) in rows[..count].iter_mut().enumerate() {
+            *row = weight[(first + o) * depth..][..depth].as_ptr();
+        }
+        // SAFETY: the scratch memory is borrowed until the loop has ended; a thread runs one call at a time.
+        let turned = unsafe { parts.of(thread) };
+        let out = (turned.as_mut_ptr(), samples);
+        // SAFETY: each pointer is to a row of weights; `turned` holds a row of `samples` for each of them.
+        isa.run(unsafe { Product::new(&packed, &rows, count, 0..packed.panels(), out, None, Range::ALL) });
+        for o in 0..count {
+            let bias = bias.map_or(0.0, |bias| bias[first + o]);
+            for sample in 0..samples {
+                let y = range.apply_one(turned[o * samples + sample] + bias);
+                // SAFETY: outputs of this task are written here only.
+                unsafe { to.ptr().add(sample * to.stride() + first + o).write(y) };
             }
         }
     });

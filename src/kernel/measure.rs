@@ -1,10 +1,15 @@
-//! What this machine can do: the rate of a large matrix product, and the bandwidth of a large copy.
+//! What this machine can do: the rate of matrix products, and the bandwidth of a large copy.
 
 use std::time::Instant;
 
-use rayon::prelude::*;
-
-use super::gemm::{Matrix, multiply};
+use super::conv::{self, Around, Begin, Context, Geometry, Weights};
+use super::elementwise;
+use super::isa::Isa;
+use super::product::Range;
+use super::rows::{Rows, RowsMut};
+use super::scratch::Scratch;
+use super::threads::Threads;
+use crate::tensor::Nchw;
 
 /// The best of several runs in seconds.
 fn fastest(runs: usize, mut work: impl FnMut()) -> f64 {
@@ -16,24 +21,28 @@ fn fastest(runs: usize, mut work: impl FnMut()) -> f64 {
     (0..runs).map(|_| once(&mut work)).fold(f64::INFINITY, f64::min)
 }
 
-/// Floating-point operations a second of matrix products on `threads` threads at once, in units of 10^9.
-pub fn peak_gflops(threads: usize) -> f64 {
-    const SIZE: usize = 512;
-    let a = vec![0.5f32; SIZE * SIZE];
-    let mut results = vec![vec![0.0f32; SIZE * SIZE]; threads];
-    let seconds = fastest(8, || {
-        results.par_iter_mut().for_each(|c| {
-            multiply(Matrix::dense(&a, SIZE, SIZE), Matrix::dense(&a, SIZE, SIZE), c, SIZE, false);
-        });
-    });
-    2.0 * (SIZE * SIZE * SIZE * threads) as f64 / seconds / 1e9
+/// Floating-point operations a second of a 1x1 convolution that fits the caches, in units of 10^9.
+pub fn peak_gflops(threads: &Threads) -> f64 {
+    let size = Nchw { n: 1, c: 256, h: 48, w: 48 };
+    let one = [1, 1];
+    let g = Geometry { from: size, to: size, kernel: one, stride: one, dilation: one, before: [0, 0], groups: 1 };
+    let weights = Weights::new(&g, &vec![0.5; size.c * size.c], None);
+    let pixels = size.h * size.w;
+    let (from, mut to) = (vec![0.5; pixels * size.c], vec![0.0; pixels * size.c]);
+    let (from, mut to) = (Rows::of(&from, pixels, size.c), RowsMut::of(&mut to, pixels, size.c));
+    let around = Around { prologue: None, begin: Begin::Zero, range: Range::ALL };
+    let mut cx = Context { isa: Isa::detect(), threads, scratch: &mut Scratch::default() };
+    let seconds = fastest(20, || conv::direct(&mut cx, &g, &weights, from, &mut to, &around));
+    2.0 * (pixels * size.c * size.c) as f64 / seconds / 1e9
 }
 
 /// Bytes read and written a second when memory far larger than the caches is copied, in units of 10^9.
-pub fn bandwidth_gbs() -> f64 {
-    const ELEMENTS: usize = 1 << 25;
-    let from = vec![1.0f32; ELEMENTS];
-    let mut to = vec![0.0f32; ELEMENTS];
-    let seconds = fastest(5, || super::elementwise::copy(&from, &mut to));
-    (2 * ELEMENTS * size_of::<f32>()) as f64 / seconds / 1e9
+pub fn bandwidth_gbs(threads: &Threads) -> f64 {
+    const ROWS: usize = 1 << 11;
+    const WIDTH: usize = 1 << 14;
+    let (from, mut to) = (vec![1.0f32; ROWS * WIDTH], vec![0.0f32; ROWS * WIDTH]);
+    let (from, mut to) = (Rows::of(&from, ROWS, WIDTH), RowsMut::of(&mut to, ROWS, WIDTH));
+    let cx = Context { isa: Isa::detect(), threads, scratch: &mut Scratch::default() };
+    let seconds = fastest(5, || elementwise::copy(&cx, from, &mut to));
+    (2 * ROWS * WIDTH * size_of::<f32>()) as f64 / seconds / 1e9
 }

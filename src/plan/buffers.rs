@@ -1,26 +1,25 @@
 //! Memory: which values share a place, and where each place lies.
 //!
-//! A root is a stretch of memory. A view and a result in place live in their operand's root; at batch 1 the parts of a
-//! concatenation over channels live inside its root. A root is alive from the first write into it to the last read of
-//! any value in it. Roots are laid out greedily by size at the lowest offset that is free while they live (Pisarchyk &
-//! Lee 2020, arXiv:2001.03288).
+//! A root is a stretch of rows. A view and a result in place live in their operand's root; the parts of a concatenation
+//! over channels are columns of its root. A root is alive from the first write into it to the last read of any value in
+//! it. Roots are laid out greedily by size at the lowest offset that is free while they live (Pisarchyk & Lee 2020,
+//! arXiv:2001.03288).
 
 use std::collections::HashMap;
-use std::ops::Range;
 
-use super::select::{is_view, works_in_place};
-use crate::ir::{NodeId, ValueId};
-use crate::op::Op;
+use super::fuse::{Dims, Group};
+use super::select::{Kernel, rows, works_in_place};
+use crate::ir::ValueId;
+use crate::kernel::rows::Place;
 use crate::opt::Optimised;
 
-/// Places start at multiples of this many elements: 64 bytes.
+/// Roots start at multiples of this many elements: 64 bytes.
 pub const ALIGN: usize = 16;
 
 /// Where every value lies.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    values: HashMap<ValueId, (usize, usize, usize)>,
-    offsets: Vec<usize>,
+    values: HashMap<ValueId, Place>,
     /// Elements of the arena.
     pub arena: usize,
     /// The largest sum of sizes alive at once.
@@ -28,145 +27,156 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The elements of a value.
-    pub fn place(&self, value: ValueId) -> Range<usize> {
-        let (root, offset, len) = self.values[&value];
-        let start = self.offsets[root] + offset;
-        start..start + len
+    /// The rows of a value.
+    pub fn place(&self, value: ValueId) -> Place {
+        self.values[&value]
     }
 }
 
 #[derive(Clone, Debug)]
 struct Root {
-    len: usize,
+    count: usize,
+    width: usize,
     first: usize,
     last: usize,
     /// Whether it is part of, or has parts of, a concatenation: then no result may overwrite it.
     shared: bool,
-    /// The root it moved into, with its offset there.
+    /// The root it moved into, with its first column there.
     moved: Option<(usize, usize)>,
 }
 
-struct Roots {
-    roots: Vec<Root>,
-    values: HashMap<ValueId, (usize, usize)>,
+impl Root {
+    fn len(&self) -> usize {
+        (self.count * self.width).next_multiple_of(ALIGN)
+    }
 }
 
-impl Roots {
-    fn make(&mut self, value: ValueId, len: usize, first: usize, last: usize) -> usize {
-        self.roots.push(Root { len, first, last, shared: false, moved: None });
-        self.values.insert(value, (self.roots.len() - 1, 0));
-        self.roots.len() - 1
+/// A value's root, its first column and its width.
+type Columns = (usize, usize, usize);
+
+struct Roots<'a> {
+    roots: Vec<Root>,
+    values: HashMap<ValueId, Columns>,
+    dims: &'a Dims,
+    last_uses: HashMap<ValueId, usize>,
+}
+
+impl Roots<'_> {
+    /// When a value that is made at `time` is read for the last time.
+    fn last_use(&self, value: ValueId, time: usize) -> usize {
+        self.last_uses.get(&value).copied().unwrap_or(time)
     }
 
-    /// The root that a value lies in after all moves, and its offset there.
+    fn make(&mut self, value: ValueId, first: usize) {
+        let (count, width) = rows(&self.dims[&value]);
+        let last = self.last_use(value, first);
+        self.roots.push(Root { count, width, first, last, shared: false, moved: None });
+        self.values.insert(value, (self.roots.len() - 1, 0, width));
+    }
+
+    /// The root that a value lies in after all moves, and its first column there.
     fn resolve(&self, value: ValueId) -> (usize, usize) {
-        let (mut root, mut offset) = self.values[&value];
+        let (mut root, mut column, _) = self.values[&value];
         while let Some((into, at)) = self.roots[root].moved {
             root = into;
-            offset += at;
+            column += at;
         }
-        (root, offset)
+        (root, column)
     }
 
-    fn share(&mut self, value: ValueId, with: ValueId, last: usize) {
+    /// Puts a value where another is.
+    fn share(&mut self, value: ValueId, with: ValueId, time: usize) {
         self.values.insert(value, self.values[&with]);
         let (root, _) = self.resolve(value);
-        self.roots[root].last = self.roots[root].last.max(last);
+        self.roots[root].last = self.roots[root].last.max(self.last_use(value, time));
+    }
+
+    /// Whether a result of `group` may take the place of `operand`, which it reads element by element.
+    fn may_overwrite(&self, group: &Group, time: usize, operand: ValueId) -> bool {
+        let (root, _) = self.resolve(operand);
+        let others = group.reads.iter().filter(|&&read| self.resolve(read).0 == root).count();
+        let same = rows(&self.dims[&operand]) == rows(&self.dims[&group.results[0]]);
+        same && others == 1 && self.roots[root].last == time && !self.roots[root].shared
     }
 }
 
-/// Lays out the values of a graph that is computed in this order. `fused` are activations that the node in front of
-/// them applies.
-pub fn lay_out(
+/// Lays out the values of these steps; `aliases` are values that only look at another's memory.
+pub(super) fn lay_out(
     optimised: &Optimised,
-    order: &[NodeId],
-    dims: &HashMap<ValueId, Vec<usize>>,
-    fused: &HashMap<NodeId, NodeId>,
+    groups: &[Group],
+    aliases: &HashMap<ValueId, ValueId>,
+    dims: &Dims,
 ) -> Layout {
-    let net = &optimised.net;
-    let last_uses = last_uses(optimised, order);
-    let len = |value: ValueId| dims[&value].iter().product::<usize>();
-    let mut roots = Roots { roots: Vec::new(), values: HashMap::new() };
-    for (time, &id) in order.iter().enumerate() {
-        let node = net.node(id);
-        let operands = net.operands(id);
-        let value = ValueId::from(id);
-        let last = |value: ValueId| last_uses.get(&value).copied().unwrap_or(time);
-        if is_view(&node.op) || fused.contains_key(&id) {
-            roots.share(value, operands[0], last(value));
-            continue;
+    let root_of = |mut value: ValueId| {
+        while let Some(&of) = aliases.get(&value) {
+            value = of;
         }
-        if let Some(&operand) = operands.first()
-            && works_in_place(&node.op)
-            && len(operand) == len(value)
-            && !operands[1..].contains(&operand)
-        {
-            let (root, _) = roots.resolve(operand);
-            if roots.roots[root].last == time && !roots.roots[root].shared {
-                roots.share(value, operand, last(value));
-                continue;
+        value
+    };
+    let groups: Vec<Group> = groups
+        .iter()
+        .map(|group| Group { reads: group.reads.iter().map(|&read| root_of(read)).collect(), ..group.clone() })
+        .collect();
+    let mut last_uses = HashMap::new();
+    for (time, group) in groups.iter().enumerate() {
+        last_uses.extend(group.reads.iter().map(|&read| (read, time)));
+    }
+    // Outputs are read after the last step.
+    last_uses.extend(optimised.net.outputs.iter().map(|output| (root_of(output.value), groups.len())));
+    let mut roots = Roots { roots: Vec::new(), values: HashMap::new(), dims, last_uses };
+    // Inputs are all written before the first step.
+    optimised.net.inputs.iter().for_each(|&id| roots.make(id.into(), 0));
+    for (time, group) in groups.iter().enumerate() {
+        let overwritten = match group.residual {
+            Some(_) => group.reads.last(),
+            None if works_in_place(group.kernel) => group.reads.first(),
+            None => None,
+        };
+        match overwritten {
+            Some(&operand) if roots.may_overwrite(group, time, operand) => {
+                roots.share(group.results[0], operand, time);
             }
+            _ => group.results.iter().for_each(|&value| roots.make(value, time)),
         }
-        for output in (0u32..).take(optimised.shapes.results(id).len()) {
-            let value = ValueId { node: id, output };
-            // Inputs are all written before the first step.
-            let first = if matches!(node.op, Op::Input(_)) { 0 } else { time };
-            roots.make(value, len(value), first, last(value));
-        }
-        if let Op::Concat(concat) = &node.op
-            && concat.axis == 0
-            && dims[&value].first() == Some(&1)
-        {
-            place_parts(&mut roots, value, &operands, &len);
+        if group.kernel == Kernel::Concat {
+            place_parts(&mut roots, group);
         }
     }
-    offsets(roots, dims)
+    offsets(roots, aliases, root_of)
 }
 
 /// Moves the parts of a concatenation into it, where each still has a root of its own.
-fn place_parts(roots: &mut Roots, whole: ValueId, parts: &[ValueId], len: &impl Fn(ValueId) -> usize) {
-    let (into, _) = roots.resolve(whole);
-    let mut at = 0;
-    for &part in parts {
+fn place_parts(roots: &mut Roots, group: &Group) {
+    let (into, _) = roots.resolve(group.results[0]);
+    let mut column = 0;
+    for &part in &group.reads {
         let (root, offset) = roots.resolve(part);
-        let own = root != into && offset == 0 && !roots.roots[root].shared && roots.roots[root].len == len(part);
-        if own && at % ALIGN == 0 {
-            let (first, last) = (roots.roots[root].first, roots.roots[root].last);
-            roots.roots[root].moved = Some((into, at));
+        let (count, width) = rows(&roots.dims[&part]);
+        let from = &roots.roots[root];
+        let own = root != into && offset == 0 && from.width == width && from.count == count && from.moved.is_none();
+        // An input is written as a whole before the first step, and need not be spread.
+        if own {
+            let (first, last) = (from.first, from.last);
+            roots.roots[root].moved = Some((into, column));
             let whole = &mut roots.roots[into];
             whole.shared = true;
             whole.first = whole.first.min(first);
             whole.last = whole.last.max(last);
         }
-        at += len(part);
+        column += width;
     }
 }
 
-/// The last step that reads each value; outputs are read after the last step.
-fn last_uses(optimised: &Optimised, order: &[NodeId]) -> HashMap<ValueId, usize> {
-    let mut last = HashMap::new();
-    for (time, &id) in order.iter().enumerate() {
-        for operand in optimised.net.operands(id) {
-            last.insert(operand, time);
-        }
-    }
-    for output in &optimised.net.outputs {
-        last.insert(output.value, order.len());
-    }
-    last
-}
-
-fn offsets(roots: Roots, dims: &HashMap<ValueId, Vec<usize>>) -> Layout {
+fn offsets(roots: Roots, aliases: &HashMap<ValueId, ValueId>, root_of: impl Fn(ValueId) -> ValueId) -> Layout {
     let mut by_size: Vec<usize> = (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
-    by_size.sort_by_key(|&root| (std::cmp::Reverse(roots.roots[root].len), root));
+    by_size.sort_by_key(|&root| (std::cmp::Reverse(roots.roots[root].len()), root));
     let mut offsets = vec![0; roots.roots.len()];
     // Placed roots by offset, so that the first gap that fits is found in one sweep.
     let mut placed: Vec<usize> = Vec::new();
     let mut arena = 0;
     for root in by_size {
-        let Root { len, first, last, .. } = roots.roots[root];
-        let len = len.next_multiple_of(ALIGN);
+        let Root { first, last, .. } = roots.roots[root];
+        let len = roots.roots[root].len();
         let mut at = 0;
         for &other in &placed {
             let neighbour = &roots.roots[other];
@@ -176,7 +186,7 @@ fn offsets(roots: Roots, dims: &HashMap<ValueId, Vec<usize>>) -> Layout {
             if at + len <= offsets[other] {
                 break;
             }
-            at = at.max(offsets[other] + neighbour.len.next_multiple_of(ALIGN));
+            at = at.max(offsets[other] + neighbour.len());
         }
         offsets[root] = at;
         arena = arena.max(at + len);
@@ -184,22 +194,21 @@ fn offsets(roots: Roots, dims: &HashMap<ValueId, Vec<usize>>) -> Layout {
         placed.insert(place, root);
     }
     let lower_bound = lower_bound(&roots);
-    let values = roots
-        .values
-        .keys()
-        .map(|&value| {
-            let (root, offset) = roots.resolve(value);
-            (value, (root, offset, dims[&value].iter().product()))
-        })
-        .collect();
-    Layout { values, offsets, arena, lower_bound }
+    let place = |value: ValueId| {
+        let ((root, column), (.., width)) = (roots.resolve(value), roots.values[&value]);
+        let Root { count, width: stride, .. } = roots.roots[root];
+        Place { start: offsets[root] + column, count, width, stride }
+    };
+    let mut values: HashMap<ValueId, Place> = roots.values.keys().map(|&value| (value, place(value))).collect();
+    values.extend(aliases.keys().map(|&alias| (alias, place(root_of(alias)))).collect::<Vec<_>>());
+    Layout { values, arena, lower_bound }
 }
 
 fn lower_bound(roots: &Roots) -> usize {
     let mut changes: Vec<(usize, bool, usize)> = Vec::new();
     for root in roots.roots.iter().filter(|root| root.moved.is_none()) {
-        changes.push((root.first, true, root.len));
-        changes.push((root.last + 1, false, root.len));
+        changes.push((root.first, true, root.len()));
+        changes.push((root.last + 1, false, root.len()));
     }
     // Ends sort in front of beginnings at the same time.
     changes.sort_unstable();

@@ -1,19 +1,22 @@
 //! From a graph to what is executed: steps in order, a kernel for each, and a place in one arena for every value.
 //!
-//! `schedule` orders the nodes; [`select`] picks the kernel of each from its geometry; [`buffers`] joins values that can
-//! share memory (views, activations in place, the parts of a concatenation) and lays them out by the times at which
-//! they are alive. A plan is for one batch size and one input size, knows no weights and never fails on a graph that
+//! `schedule` orders the nodes; [`select`] picks the kernel of each from its geometry; [`fuse`] says which nodes one step
+//! computes; [`buffers`] joins values that can share memory (views, results in place, the parts of a concatenation) and
+//! lays them out by the times at which they are alive. Feature maps lie as rows of channels, a row a pixel (NHWC). A plan is for one batch size and one input size, knows no weights and never fails on a graph that
 //! has been checked. [`explain`] says why it is as it is.
 
 pub mod buffers;
 pub mod explain;
+pub mod fuse;
 pub mod select;
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use crate::cost;
 use crate::ir::{NodeId, ValueId};
+use crate::kernel::product::Range;
+use crate::kernel::rows::Place;
+use crate::op::pool::span::{Span, spans};
 use crate::op::{Op, activation::Activation};
 use crate::opt::Optimised;
 
@@ -22,16 +25,16 @@ pub use select::Kernel;
 /// A value's place in the arena and its sizes with the batch in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Elements of the arena.
-    pub place: Range<usize>,
-    /// Sizes, batch first.
+    /// Its rows in the arena.
+    pub place: Place,
+    /// Sizes as users see them, batch first.
     pub dims: Vec<usize>,
 }
 
 /// One kernel call.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The node it computes; with a fused activation the node in front of that.
+    /// The node that does the work.
     pub node: NodeId,
     /// The path of that node.
     pub path: String,
@@ -39,14 +42,32 @@ pub struct Step {
     pub op: Op,
     /// The kernel.
     pub kernel: Kernel,
+    /// A batch norm that is applied to the operand on its way, and the range behind it.
+    pub prologue: Option<(NodeId, Range)>,
+    /// Whether the last operand is a value that the result is added to.
+    pub has_residual: bool,
     /// An activation applied to the result while it is at hand.
     pub activation: Option<Activation>,
     /// The operands.
     pub inputs: Vec<Slot>,
     /// The results.
     pub outputs: Vec<Slot>,
-    /// Whether the result takes the place of operand 0.
-    pub in_place: bool,
+    /// For pooling, the rows and columns that each position covers.
+    pub spans: Option<[Vec<Span>; 2]>,
+}
+
+impl Step {
+    /// Whether the result takes the place of an operand.
+    pub fn in_place(&self) -> bool {
+        self.inputs.iter().any(|input| self.outputs.iter().any(|output| output.place == input.place))
+    }
+}
+
+/// How a plan is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether convolutions are summed product by product, without Winograd's transforms.
+    pub exact: bool,
 }
 
 /// A program for one batch size.
@@ -95,54 +116,50 @@ pub enum PlanError {
 ///
 /// # Errors
 /// When a size is symbolic or the memory needed is beyond reason.
-pub fn plan(optimised: &Optimised, batch: usize) -> Result<Plan, PlanError> {
+pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Plan, PlanError> {
     let net = &optimised.net;
     let order = order(optimised);
     let dims = dims(optimised, &order, batch)?;
-    let fused = select::fused_activations(optimised);
-    let layout = buffers::lay_out(optimised, &order, &dims, &fused);
+    let (groups, aliases) = fuse::groups(optimised, &order, &dims, options.exact);
+    let layout = buffers::lay_out(optimised, &groups, &aliases, &dims);
     let slot = |value: ValueId| Slot { place: layout.place(value), dims: dims[&value].clone() };
-    let mut steps = Vec::new();
-    for &id in &order {
-        let node = net.node(id);
-        let is_step = !matches!(node.op, Op::Input(_)) && !select::is_view(&node.op) && !fused.contains_key(&id);
-        if !is_step {
-            continue;
-        }
-        let operands = net.operands(id);
-        let activation = net.users(id).first().and_then(|(_, user, _)| {
-            fused.get(user).filter(|front| **front == id)?;
-            match &net.node(*user).op {
-                Op::Activation(activation) => Some(*activation),
-                _ => None,
+    let steps = groups.into_iter().map(|group| {
+        let node = net.node(group.node);
+        let inputs: Vec<Slot> = group.reads.into_iter().map(slot).collect();
+        let outputs: Vec<Slot> = group.results.into_iter().map(slot).collect();
+        let spans = match &node.op {
+            Op::Pool(pool) => {
+                let sizes = |slot: &Slot| [slot.dims[2], slot.dims[3]];
+                Some(spans(&pool.extent, sizes(&inputs[0]), sizes(&outputs[0])))
             }
-        });
-        let outputs: Vec<Slot> = (0u32..)
-            .take(optimised.shapes.results(id).len())
-            .map(|output| slot(ValueId { node: id, output }))
-            .collect();
-        let inputs: Vec<Slot> = operands.into_iter().map(slot).collect();
-        let in_place = inputs.first().is_some_and(|input| outputs.first().is_some_and(|o| o.place == input.place));
-        let kernel = select::kernel(&node.op, &inputs, &outputs);
-        steps.push(Step {
-            node: id,
+            _ => None,
+        };
+        Step {
+            node: group.node,
             path: node.path.clone(),
             op: node.op.clone(),
-            kernel,
-            activation,
+            kernel: group.kernel,
+            prologue: group.prologue,
+            has_residual: group.residual.is_some(),
+            activation: group.activation,
             inputs,
             outputs,
-            in_place,
-        });
-    }
+            spans,
+        }
+    });
     Ok(Plan {
         batch,
-        steps,
+        steps: steps.filter(|step| step.kernel != Kernel::Concat || !lies_in_place(step)).collect(),
         inputs: net.inputs.iter().map(|&id| slot(id.into())).collect(),
         outputs: net.outputs.iter().map(|output| (output.name.clone(), slot(output.value))).collect(),
         arena: layout.arena,
         lower_bound: layout.lower_bound,
     })
+}
+
+/// Whether all parts of a concatenation are where they belong.
+fn lies_in_place(step: &Step) -> bool {
+    step.parts().all(|(from, to)| from == to)
 }
 
 /// The order that needs the least memory, as far as it is found; the topological one where costs do not say.
@@ -180,6 +197,16 @@ fn dims(optimised: &Optimised, order: &[NodeId], batch: usize) -> Result<HashMap
 }
 
 impl Step {
+    /// For a concatenation over channels, where each part is and where it belongs.
+    pub fn parts(&self) -> impl Iterator<Item = (Place, Place)> {
+        let whole = self.outputs[0].place;
+        self.inputs.iter().scan(0, move |column, part| {
+            let to = Place { start: whole.start + *column, width: part.place.width, ..whole };
+            *column += part.place.width;
+            Some((part.place, to))
+        })
+    }
+
     /// Multiply-accumulates of the step for one sample; zero for everything but convolutions and linear layers.
     pub fn macs(&self, optimised: &Optimised) -> u64 {
         let inputs = optimised.shapes.operands(&optimised.net, self.node);

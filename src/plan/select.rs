@@ -1,38 +1,44 @@
-//! Which kernel computes a step: a function of its geometry alone, never of the number of threads, so that results do
-//! not depend on it.
+//! Which kernel computes a step: a function of its geometry alone, never of the batch or the number of threads, so that
+//! results do not depend on them.
 
-use std::collections::HashMap;
-
-use super::Slot;
-use crate::ir::NodeId;
+use super::fuse::Dims;
+use crate::ir::ValueId;
+use crate::kernel::conv::Geometry;
+use crate::kernel::isa::LANES;
+use crate::kernel::product::PANEL;
 use crate::op::Op;
 use crate::op::conv::Conv;
-use crate::op::pool::Extent;
-use crate::opt::Optimised;
+use crate::tensor::Nchw;
 
 /// How a step is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// A 1x1 convolution as one matrix product per sample, on the input as it lies.
-    ConvPointwise,
-    /// A convolution as matrix products over blocks of unfolded input rows.
-    ConvUnfolded,
-    /// A convolution of each channel by itself, a row at a time.
-    ConvDepthwise,
-    /// A linear layer on one sample: a dot product for each output, on the weights as they lie.
-    LinearVector,
-    /// A linear layer on several samples, as one matrix product.
-    LinearMatrix,
-    /// Pooling windows with their borders worked out beforehand.
+    /// A convolution as products of the input's own rows with packed weights.
+    Product,
+    /// The same, each row of a window being one stretch of memory.
+    JoinedProduct,
+    /// Winograd's F(4x4, 3x3).
+    Winograd4,
+    /// Winograd's F(2x2, 3x3).
+    Winograd2,
+    /// A convolution of each channel by itself.
+    Depthwise,
+    /// A linear layer on the weights as they lie.
+    Linear,
+    /// Maximum and average of windows, or of everything.
     Pool,
-    /// A function of each element, in parallel.
+    /// Normalisation across the channels of each pixel.
+    Lrn,
+    /// A function of each element.
     Pointwise,
-    /// A scale and a shift for each channel, in parallel.
+    /// A scale and a shift for each channel.
     PerChannel,
-    /// A sum of values, in parallel.
+    /// A sum of values.
     Sum,
-    /// The parts copied to their places; nothing where they have been computed there.
+    /// The parts copied to their places; those that have been computed there are not.
     Concat,
+    /// Rows of channels turned into one vector in the order of channels.
+    Turn,
     /// The operator's own plain loops.
     Plain,
 }
@@ -41,16 +47,19 @@ impl Kernel {
     /// A short name for tables.
     pub fn name(self) -> &'static str {
         match self {
-            Kernel::ConvPointwise => "gemm 1x1",
-            Kernel::ConvUnfolded => "unfold+gemm",
-            Kernel::ConvDepthwise => "depthwise rows",
-            Kernel::LinearVector => "matrix-vector",
-            Kernel::LinearMatrix => "gemm",
-            Kernel::Pool => "windows",
+            Kernel::Product => "product",
+            Kernel::JoinedProduct => "joined product",
+            Kernel::Winograd4 => "winograd 4x4",
+            Kernel::Winograd2 => "winograd 2x2",
+            Kernel::Depthwise => "depthwise",
+            Kernel::Linear => "linear",
+            Kernel::Pool => "pool",
+            Kernel::Lrn => "lrn",
             Kernel::Pointwise => "pointwise",
             Kernel::PerChannel => "per channel",
             Kernel::Sum => "sum",
             Kernel::Concat => "concat",
+            Kernel::Turn => "turn",
             Kernel::Plain => "plain loops",
         }
     }
@@ -58,75 +67,149 @@ impl Kernel {
     /// Why it was picked, for `netc plan --explain`.
     pub fn reason(self) -> &'static str {
         match self {
-            Kernel::ConvPointwise => {
-                "a 1x1 window at stride 1 without padding is a matrix product on the input as it lies"
-            }
-            Kernel::ConvUnfolded => {
-                "windows overlap, so input rows are unfolded block by block in front of the product"
-            }
-            Kernel::ConvDepthwise => "each channel by itself has too few products for a matrix",
-            Kernel::LinearVector => "one sample reads every weight once: bound by memory",
-            Kernel::LinearMatrix => "several samples share the weights",
-            Kernel::Pool => "each channel plane by itself",
+            Kernel::Product => "rows of the input are multiplied where they lie",
+            Kernel::JoinedProduct => "few channels: a row of a window is one stretch of memory",
+            Kernel::Winograd4 | Kernel::Winograd2 => "fewer multiplies, and enough of them to pay for the transforms",
+            Kernel::Depthwise => "each channel by itself has too few products for a matrix",
+            Kernel::Linear => "every weight is read once, where it lies",
+            Kernel::Pool | Kernel::Lrn => "vectors of channels",
             Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum => "bound by memory; split evenly",
             Kernel::Concat => "parts that could be computed in place are; the rest is copied",
+            Kernel::Turn => "channels come before height and width in what users see",
             Kernel::Plain => "no kernel of its own: the operator's plain loops",
         }
+    }
+
+    /// Whether its sums can begin with a value, as a skip connection joins them.
+    pub(super) fn begins_with_a_value(self) -> bool {
+        matches!(self, Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd4 | Kernel::Winograd2)
+    }
+
+    /// Whether an activation can be applied to its results while they are at hand.
+    pub(super) fn ends_with_an_activation(self) -> bool {
+        match self {
+            Kernel::Depthwise | Kernel::Linear | Kernel::PerChannel | Kernel::Sum => true,
+            Kernel::Pool | Kernel::Lrn | Kernel::Pointwise | Kernel::Concat | Kernel::Turn | Kernel::Plain => false,
+            Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd4 | Kernel::Winograd2 => true,
+        }
+    }
+}
+
+/// Rows and their width: the pixels of a feature map with their channels, or samples.
+pub fn rows(dims: &[usize]) -> (usize, usize) {
+    match *dims {
+        [n, c, h, w] => (n * h * w, c),
+        _ => (dims[0], dims[1..].iter().product()),
     }
 }
 
 /// Whether a node only looks at its operand's elements under another shape.
-pub fn is_view(op: &Op) -> bool {
-    matches!(op, Op::Flatten(_) | Op::Reshape(_))
+pub(super) fn is_view(op: &Op, from: Option<&[usize]>, to: &[usize]) -> bool {
+    matches!(op, Op::Flatten(_) | Op::Reshape(_)) && from.is_some_and(|from| rows(from) == rows(to))
 }
 
 /// Whether a node can write its result over its first operand.
-pub fn works_in_place(op: &Op) -> bool {
-    matches!(op, Op::Activation(_) | Op::Add(_) | Op::BatchNorm(_) | Op::ChannelScale(_) | Op::Affine(_))
+pub(super) fn works_in_place(kernel: Kernel) -> bool {
+    matches!(kernel, Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum)
 }
 
-/// The kernel of a step.
-pub fn kernel(op: &Op, inputs: &[Slot], outputs: &[Slot]) -> Kernel {
+/// Whether a convolution is a matrix product on the pixels as they are.
+pub(super) fn is_pointwise(conv: &Conv, dims: &[usize]) -> bool {
+    let windows = &conv.windows;
+    windows.kernel == [1, 1]
+        && windows.stride == [1, 1]
+        && conv.groups == 1
+        && windows.sides([dims[2], dims[3]]).iter().all(|&side| side == 0)
+}
+
+/// The numbers of a convolution.
+pub fn geometry(conv: &Conv, from: &[usize], to: &[usize]) -> Geometry {
+    let (from, to) = (Nchw::of(from), Nchw::of(to));
+    let [top, left, _, _] = conv.windows.sides([from.h, from.w]);
+    let sizes = |pair: [u64; 2]| pair.map(|size| size as usize);
+    Geometry {
+        from,
+        to,
+        kernel: sizes(conv.windows.kernel),
+        stride: sizes(conv.windows.stride),
+        dilation: sizes(conv.windows.dilation),
+        before: [top, left],
+        groups: conv.groups as usize,
+    }
+}
+
+/// The kernel of a node.
+pub(super) fn kernel(
+    op: &Op,
+    reads: &[ValueId],
+    results: &[ValueId],
+    dims: &Dims,
+    has_prologue: bool,
+    exact: bool,
+) -> Kernel {
+    let of = |value: Option<&ValueId>| value.map_or(&[][..], |value| &dims[value]);
+    let (from, to) = (of(reads.first()), of(results.first()));
     match op {
-        Op::Conv(conv) => conv_kernel(conv, &inputs[0].dims),
-        Op::Linear(_) if inputs[0].dims[0] == 1 => Kernel::LinearVector,
-        Op::Linear(_) => Kernel::LinearMatrix,
-        Op::Pool(pool) if matches!(pool.extent, Extent::Windows(_)) => Kernel::Pool,
+        Op::Conv(_) if has_prologue => Kernel::Product,
+        Op::Conv(conv) => {
+            let g = geometry(conv, from, to);
+            candidates(&g, exact)
+                .into_iter()
+                .min_by(|a, b| a.cycles.total_cmp(&b.cycles))
+                .map_or(Kernel::Plain, |c| c.kernel)
+        }
+        Op::Linear(_) => Kernel::Linear,
+        Op::Pool(_) => Kernel::Pool,
+        Op::Lrn(_) => Kernel::Lrn,
         Op::Activation(_) => Kernel::Pointwise,
-        Op::BatchNorm(_) | Op::ChannelScale(_) => Kernel::PerChannel,
+        Op::BatchNorm(_) | Op::ChannelScale(_) if matches!(from.len(), 2 | 4) => Kernel::PerChannel,
         Op::Add(_) => Kernel::Sum,
-        Op::Concat(_) if outputs[0].dims.len() > 1 => Kernel::Concat,
+        Op::Concat(concat) if concat.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Concat,
+        Op::Flatten(_) if from.len() == 4 => Kernel::Turn,
         _ => Kernel::Plain,
     }
 }
 
-fn conv_kernel(conv: &Conv, dims: &[usize]) -> Kernel {
-    let windows = &conv.windows;
-    if conv.groups > 1 && conv.groups == dims[1] as u64 && conv.groups == conv.out_c {
-        return Kernel::ConvDepthwise;
-    }
-    let padded = windows.sides([dims[2], dims[3]]).iter().any(|&side| side != 0);
-    if windows.kernel == [1, 1] && windows.stride == [1, 1] && !padded {
-        return Kernel::ConvPointwise;
-    }
-    Kernel::ConvUnfolded
+/// A kernel that could compute a convolution, and how many cycles of one core it is expected to take for one sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The estimate.
+    pub cycles: f64,
 }
 
-/// Activations that the step in front of them applies, with that step's node.
-pub fn fused_activations(optimised: &Optimised) -> HashMap<NodeId, NodeId> {
-    let net = &optimised.net;
-    let mut fused = HashMap::new();
-    for id in net.nodes() {
-        if !matches!(net.node(id).op, Op::Activation(_)) {
-            continue;
-        }
-        let Some(&front) = net.operands(id).first() else { continue };
-        let has_epilogue =
-            matches!(net.node(front.node).op, Op::Conv(_) | Op::Linear(_) | Op::Add(_) | Op::BatchNorm(_));
-        let shown = net.outputs.iter().any(|output| output.value == front);
-        if has_epilogue && !shown && net.users(front.node).len() == 1 {
-            fused.insert(id, front.node);
+/// Multiply-adds a cycle that products reach of the 16 that a core can do.
+const RATE: f64 = 13.0;
+/// Bytes a cycle that weights come in with from beyond the second-level cache.
+const BYTES: f64 = 6.0;
+/// Cycles for a vector of a Winograd transform: a load, a store, and its share of the arithmetic.
+const TRANSFORM: f64 = 2.5;
+
+/// What could compute a convolution, with estimates: the larger of the time to multiply and the time to read weights,
+/// and the transforms.
+pub fn candidates(g: &Geometry, exact: bool) -> Vec<Candidate> {
+    if g.groups > 1 && g.groups == g.from.c && g.groups == g.to.c {
+        let cycles = (g.to.h * g.to.w * g.to.c * g.kernel[0] * g.kernel[1]) as f64 / 4.0;
+        return vec![Candidate { kernel: Kernel::Depthwise, cycles }];
+    }
+    let pixels = (g.to.h * g.to.w) as f64;
+    let outputs = (g.group_out().next_multiple_of(PANEL) * g.groups) as f64;
+    let weights = outputs * (g.group_in() * g.kernel[0] * g.kernel[1]) as f64;
+    let kernel = if g.joins_taps() { Kernel::JoinedProduct } else { Kernel::Product };
+    let cycles = (pixels * weights / RATE).max(4.0 * weights / BYTES);
+    let mut found = vec![Candidate { kernel, cycles }];
+    let plain = g.kernel == [3, 3] && g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1;
+    let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && 32 <= g.from.c;
+    if !exact && plain && whole {
+        for (kernel, unit) in [(Kernel::Winograd4, 4), (Kernel::Winograd2, 2)] {
+            let positions = ((unit + 2) * (unit + 2)) as f64;
+            let tiles = (g.to.h.div_ceil(unit) * g.to.w.div_ceil(unit)) as f64;
+            let weights = positions * outputs * g.from.c as f64;
+            let products = (tiles.max(6.0) * weights / RATE).max(4.0 * weights / BYTES);
+            let transforms = tiles * positions * 2.0 * (g.from.c + g.to.c) as f64 / LANES as f64 * TRANSFORM;
+            found.push(Candidate { kernel, cycles: products + transforms });
         }
     }
-    fused
+    found
 }

@@ -2,7 +2,7 @@
 //!
 //! Shapes and divisors are PyTorch's. `span` says which cells each output position covers; the tests are in `tests`.
 
-mod span;
+pub mod span;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -4,15 +4,16 @@ use super::super::geom::{Windows, inside};
 use super::Extent;
 
 /// The cells that one output position covers on an axis.
-pub(super) struct Span {
+#[derive(Clone, Debug)]
+pub struct Span {
     /// The cells, padding left out.
-    pub(super) cells: Vec<usize>,
+    pub cells: Vec<usize>,
     /// How many there are with the padded ones.
-    pub(super) with_padding: usize,
+    pub with_padding: usize,
 }
 
 /// The spans of all rows and all columns of the result.
-pub(super) fn spans(extent: &Extent, sizes: [usize; 2], outputs: [usize; 2]) -> [Vec<Span>; 2] {
+pub fn spans(extent: &Extent, sizes: [usize; 2], outputs: [usize; 2]) -> [Vec<Span>; 2] {
     [0, 1].map(|axis| {
         let (size, parts) = (sizes[axis], outputs[axis]);
         let span = |at| match extent {

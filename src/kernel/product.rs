@@ -1,0 +1,323 @@
+//! Matrix products: rows that lie anywhere in memory times packed weights, in tiles of 6x16 held in registers.
+//!
+//! `out[row][o] = finish(Σ over taps t and k of a[t][row][k] · weight[t, k][o])`. A row of `a` is given by one pointer for
+//! each tap, so a convolution needs no unfolded copy of its input (the indirect convolution of Dukhan 2019,
+//! arXiv:1907.02129). 6x16 leaves 12 sums, 2 weights and 1 broadcast in 15 of 16 registers, and 12 independent sums hide
+//! the latency of two multiply-adds a cycle. The sum of an output runs over taps and `k` in order, cut at fixed places:
+//! it does not depend on how rows and panels are dealt to threads.
+
+use super::isa::{LANES, Lanes, Task};
+
+/// Rows of a tile.
+pub const ROWS: usize = 6;
+/// Outputs of a panel.
+pub const PANEL: usize = 2 * LANES;
+/// Products that are summed in registers before a sum goes to memory: a panel's part of the weights, 20 KiB, stays in
+/// the first-level cache.
+const DEPTH: usize = 320;
+/// Floats of a cache line; the rows of the next tile are asked for line by line.
+const LINE: usize = 16;
+
+/// A stretch of the summed axis within one tap.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    tap: usize,
+    first: usize,
+    len: usize,
+}
+
+/// Weights in the order in which tiles read them: panels of [`PANEL`] outputs, within a panel tap by tap, within a tap
+/// `k` by `k`. The last panel is filled up with zeros.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    weight: Vec<f32>,
+    /// For whole panels; zeros where there is none.
+    bias: Vec<f32>,
+    /// Segments of one block of the summed axis, and where the block begins.
+    blocks: Vec<(usize, Vec<Segment>)>,
+    depth: usize,
+    outputs: usize,
+    taps: usize,
+    len: usize,
+}
+
+impl Packed {
+    /// Packs weights for `outputs` outputs that sum over `taps` taps of `len` elements each: `weight(o, tap, k)`.
+    pub fn new(
+        outputs: usize,
+        taps: usize,
+        len: usize,
+        weight: impl Fn(usize, usize, usize) -> f32,
+        bias: Option<&[f32]>,
+    ) -> Packed {
+        let (depth, panels) = (taps * len, outputs.div_ceil(PANEL));
+        let mut packed = vec![0.0; panels * depth * PANEL];
+        for (panel, values) in packed.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
+            let count = PANEL.min(outputs - panel * PANEL);
+            for (at, row) in values.chunks_exact_mut(PANEL).enumerate() {
+                let (tap, k) = (at / len, at % len);
+                for (o, value) in row[..count].iter_mut().enumerate() {
+                    *value = weight(panel * PANEL + o, tap, k);
+                }
+            }
+        }
+        let mut padded = vec![0.0; panels * PANEL];
+        if let Some(bias) = bias {
+            padded[..outputs].copy_from_slice(bias);
+        }
+        Packed { weight: packed, bias: padded, blocks: blocks(taps, len), depth, outputs, taps, len }
+    }
+
+    /// Outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Panels.
+    pub fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    /// Taps: pointers that a row has.
+    pub fn taps(&self) -> usize {
+        self.taps
+    }
+
+    /// Elements that a tap sums over.
+    pub fn tap_len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.weight) + size_of_val(&*self.bias)
+    }
+}
+
+/// Cuts the summed axis into blocks of about [`DEPTH`] products.
+fn blocks(taps: usize, len: usize) -> Vec<(usize, Vec<Segment>)> {
+    let depth = taps * len;
+    let count = depth.div_ceil(DEPTH).max(1);
+    (0..count)
+        .map(|block| {
+            let (mut at, end) = (depth * block / count, depth * (block + 1) / count);
+            let start = at;
+            let mut segments = Vec::new();
+            while at < end {
+                let (tap, first) = (at / len, at % len);
+                let segment = Segment { tap, first, len: (len - first).min(end - at) };
+                at += segment.len;
+                segments.push(segment);
+            }
+            (start, segments)
+        })
+        .collect()
+}
+
+/// The range that results are brought into: relu and its like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// Results below become this.
+    pub low: f32,
+    /// Results above become this.
+    pub high: f32,
+}
+
+impl Range {
+    /// Every result stays as it is.
+    pub const ALL: Range = Range { low: f32::NEG_INFINITY, high: f32::INFINITY };
+
+    /// A number brought into the range; NaN stays.
+    #[inline(always)]
+    pub fn apply_one(self, x: f32) -> f32 {
+        let x = if self.low > x { self.low } else { x };
+        if self.high < x { self.high } else { x }
+    }
+
+    /// Numbers brought into the range; NaN stays.
+    #[inline(always)]
+    pub(super) fn apply<L: Lanes>(self, lanes: L, v: L::V) -> L::V {
+        lanes.min(lanes.splat(self.high), lanes.max(lanes.splat(self.low), v))
+    }
+}
+
+/// Rows times panels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product<'a> {
+    packed: &'a Packed,
+    rows: &'a [*const f32],
+    count: usize,
+    panels: (usize, usize),
+    out: *mut f32,
+    stride: usize,
+    begin: Option<(*const f32, usize)>,
+    range: Range,
+}
+
+impl<'a> Product<'a> {
+    /// `count` rows times the outputs of these panels. `rows` holds `[tap][row]`, where a row's elements of a tap begin,
+    /// and then [`ROWS`] more that are not read from. `out` is output 0 of row 0, with the distance of rows. `begin` is
+    /// what the sums begin with instead of zero: values that lie as the results do, or the results themselves.
+    ///
+    /// # Safety
+    /// Each pointer of a row can be read for the length of a tap. In each of `count` rows of `out` the outputs of the
+    /// panels can be written, those of `begin` read; nobody else uses them until the product has run.
+    pub(super) unsafe fn new(
+        packed: &'a Packed,
+        rows: &'a [*const f32],
+        count: usize,
+        panels: std::ops::Range<usize>,
+        (out, stride): (*mut f32, usize),
+        begin: Option<(*const f32, usize)>,
+        range: Range,
+    ) -> Self {
+        assert!(packed.taps * count + ROWS <= rows.len() && panels.end <= packed.panels());
+        Product { packed, rows, count, panels: (panels.start, panels.end), out, stride, begin, range }
+    }
+}
+
+impl Task for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let packed = self.packed;
+        let last = packed.blocks.len() - 1;
+        for (at, (start, segments)) in packed.blocks.iter().enumerate() {
+            for panel in self.panels.0..self.panels.1 {
+                let first = panel * PANEL;
+                let part = Part {
+                    segments,
+                    weight: packed.weight[(panel * packed.depth + start) * PANEL..].as_ptr(),
+                    bias: (at == last).then(|| packed.bias[first..][..PANEL].as_ptr()),
+                    is_first: at == 0,
+                    first,
+                    width: PANEL.min(packed.outputs - first),
+                };
+                self.panel(lanes, &part);
+            }
+        }
+    }
+}
+
+/// One panel's part of one block of the summed axis.
+struct Part<'a> {
+    segments: &'a [Segment],
+    weight: *const f32,
+    /// The bias, in the last block.
+    bias: Option<*const f32>,
+    is_first: bool,
+    /// The first output.
+    first: usize,
+    /// How many outputs there are.
+    width: usize,
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn panel<L: Lanes>(&self, lanes: L, part: &Part) {
+        let tiles = self.count.div_ceil(ROWS);
+        for tile in 0..tiles {
+            // Tiles of nearly the same height, so that none is left with a single row.
+            let (row, end) = (self.count * tile / tiles, self.count * (tile + 1) / tiles);
+            match end - row {
+                1 => self.tile::<L, 1>(lanes, part, row),
+                2 => self.tile::<L, 2>(lanes, part, row),
+                3 => self.tile::<L, 3>(lanes, part, row),
+                4 => self.tile::<L, 4>(lanes, part, row),
+                5 => self.tile::<L, 5>(lanes, part, row),
+                _ => self.tile::<L, 6>(lanes, part, row),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<L: Lanes, const M: usize>(&self, lanes: L, part: &Part, row: usize) {
+        let out = self.out.wrapping_add(row * self.stride + part.first);
+        let begin = if part.is_first {
+            self.begin.map(|(from, stride)| (from.wrapping_add(row * stride + part.first), stride))
+        } else {
+            Some((out.cast_const(), self.stride))
+        };
+        if part.width == PANEL {
+            // SAFETY: `out` and `begin` hold 16 floats in each of M rows.
+            unsafe { self.sum::<L, M>(lanes, part, row, begin, out, self.stride) };
+            return;
+        }
+        let (mut edge, mut start) = ([[0.0f32; PANEL]; M], [[0.0f32; PANEL]; M]);
+        // SAFETY: `out` and `begin` hold `width` floats in each of M rows; `edge` and `start` hold 16.
+        unsafe {
+            if let Some((from, stride)) = begin {
+                for (i, start) in start.iter_mut().enumerate() {
+                    from.add(i * stride).copy_to_nonoverlapping(start.as_mut_ptr(), part.width);
+                }
+            }
+            self.sum::<L, M>(lanes, part, row, Some((start.as_ptr().cast(), PANEL)), edge.as_mut_ptr().cast(), PANEL);
+            for (i, edge) in edge.iter().enumerate() {
+                out.add(i * self.stride).copy_from_nonoverlapping(edge.as_ptr(), part.width);
+            }
+        }
+    }
+
+    /// One tile.
+    ///
+    /// # Safety
+    /// `row + M <= count`; `out`, and `begin` where given, hold 16 floats in each of M rows at their strides.
+    #[inline(always)]
+    unsafe fn sum<L: Lanes, const M: usize>(
+        &self,
+        lanes: L,
+        part: &Part,
+        row: usize,
+        begin: Option<(*const f32, usize)>,
+        out: *mut f32,
+        stride: usize,
+    ) {
+        // SAFETY: what the caller promises of `out` and `begin`; `rows` holds `count` pointers and more for each tap,
+        // each readable for the length of a tap (`Product`'s contract); `weight` and `bias` are slices of `Packed` that
+        // hold a panel. Pointers ahead are only prefetched.
+        unsafe {
+            let mut sums = [[lanes.splat(0.0); 2]; M];
+            if let Some((from, stride)) = begin {
+                for i in 0..M {
+                    sums[i] = [lanes.load(from.add(i * stride)), lanes.load(from.add(i * stride + LANES))];
+                }
+            }
+            let rows = self.rows.as_ptr().add(row);
+            let mut weight = part.weight;
+            for segment in part.segments {
+                let rows = rows.add(segment.tap * self.count);
+                let a: [*const f32; M] = std::array::from_fn(|i| (*rows.add(i)).add(segment.first));
+                let mut k = 0;
+                while k < segment.len {
+                    if LINE <= segment.len {
+                        for i in 0..M {
+                            lanes.prefetch((*rows.add(M + i)).wrapping_add(segment.first + k));
+                        }
+                    }
+                    let end = segment.len.min(k + LINE);
+                    while k < end {
+                        let b = [lanes.load(weight), lanes.load(weight.add(LANES))];
+                        for i in 0..M {
+                            let x = lanes.splat(*a[i].add(k));
+                            sums[i] = [lanes.fma(x, b[0], sums[i][0]), lanes.fma(x, b[1], sums[i][1])];
+                        }
+                        weight = weight.add(PANEL);
+                        k += 1;
+                    }
+                }
+            }
+            if let Some(bias) = part.bias {
+                let bias = [lanes.load(bias), lanes.load(bias.add(LANES))];
+                for sums in &mut sums {
+                    sums[0] = self.range.apply(lanes, lanes.add(sums[0], bias[0]));
+                    sums[1] = self.range.apply(lanes, lanes.add(sums[1], bias[1]));
+                }
+            }
+            for i in 0..M {
+                lanes.store(out.add(i * stride), sums[i][0]);
+                lanes.store(out.add(i * stride + LANES), sums[i][1]);
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! 3x3 convolutions at stride 1 by Winograd's minimal filtering (Lavin & Gray 2015, arXiv:1509.09308).
+//!
+//! An input tile of `(m + 2)²` pixels gives `m²` outputs: `out = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`. The products at each of the
+//! `(m + 2)²` positions of all tiles and channels are one matrix product, on the same tiles in registers as any other.
+//! The points of F(4,3) are 0, ±1/√2, ±√2 and ∞: half the error of 0, ±1, ±2 (Barabasz et al. 2018, arXiv:1803.10986
+//! search for such points). `G` is applied in f64 and rounded once.
+
+use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+
+use super::conv::{Around, Context, Geometry};
+use super::isa::{LANES, Lanes, Task};
+use super::product::{Packed, Product, ROWS, Range};
+use super::rows::{Rows, RowsMut};
+
+/// Positions along a side of the largest tile.
+const SIDE: usize = 6;
+
+/// Weights carried over to the positions of a tile.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    unit: usize,
+    positions: Vec<Packed>,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    /// Carries over `weight: [out_c, in_c, 3, 3]` for tiles of `unit` by `unit` outputs, where `unit` is 2 or 4.
+    pub fn new(unit: usize, [out_c, in_c]: [usize; 2], weight: &[f32], bias: Option<&[f32]>) -> Weights {
+        assert!((unit == 2 || unit == 4) && weight.len() == out_c * in_c * 9);
+        let side = unit + 2;
+        let count = out_c * in_c;
+        let mut carried = vec![0.0f32; side * side * count];
+        for (at, taps) in weight.chunks_exact(9).enumerate() {
+            let taps: [f64; 9] = std::array::from_fn(|tap| f64::from(taps[tap]));
+            // G g, three columns; then (G g) Gᵀ.
+            let columns: [[f64; SIDE]; 3] = std::array::from_fn(|x| filter(unit, [taps[x], taps[3 + x], taps[6 + x]]));
+            for y in 0..side {
+                let row = filter(unit, [columns[0][y], columns[1][y], columns[2][y]]);
+                for (x, &value) in row[..side].iter().enumerate() {
+                    carried[(y * side + x) * count + at] = value as f32;
+                }
+            }
+        }
+        let positions = carried
+            .chunks_exact(count)
+            .map(|weight| Packed::new(out_c, 1, in_c, |o, _, i| weight[o * in_c + i], None))
+            .collect();
+        Weights { unit, positions, bias: bias.map_or_else(|| vec![0.0; out_c], <[f32]>::to_vec) }
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.positions.iter().map(Packed::bytes).sum()
+    }
+}
+
+/// `G` times three taps of a row or column.
+fn filter(unit: usize, [g0, g1, g2]: [f64; 3]) -> [f64; SIDE] {
+    if unit == 2 {
+        let even = 0.5 * (g0 + g2);
+        return [g0, even + 0.5 * g1, even - 0.5 * g1, g2, 0.0, 0.0];
+    }
+    // (g0 + p g1 + p² g2) / N(p) at p² = 1/2, N = -3/2 and at p² = 2, N = 6.
+    let (small, large) = ((g0 + 0.5 * g2) / -1.5, (g0 + 2.0 * g2) / 6.0);
+    let (a, b) = (std::f64::consts::FRAC_1_SQRT_2 * g1 / -1.5, std::f64::consts::SQRT_2 * g1 / 6.0);
+    [g0, small + a, small - a, large + b, large - b, g2]
+}
+
+/// `Bᵀ` times a row or column of an input tile.
+#[inline(always)]
+fn input<L: Lanes, const M: usize>(l: L, d: [L::V; SIDE]) -> [L::V; SIDE] {
+    if M == 2 {
+        return [l.sub(d[0], d[2]), l.add(d[1], d[2]), l.sub(d[2], d[1]), l.sub(d[1], d[3]), d[4], d[5]];
+    }
+    let (two, half, large) = (l.splat(-2.0), l.splat(-0.5), l.splat(-2.5));
+    let (a, b) = (l.splat(FRAC_1_SQRT_2), l.splat(SQRT_2));
+    let (t, u) = (l.fma(two, d[2], d[4]), l.mul(a, l.fma(two, d[1], d[3])));
+    let (v, w) = (l.fma(half, d[2], d[4]), l.mul(b, l.fma(half, d[1], d[3])));
+    [
+        l.add(l.fma(large, d[2], d[0]), d[4]),
+        l.add(t, u),
+        l.sub(t, u),
+        l.add(v, w),
+        l.sub(v, w),
+        l.add(l.fma(large, d[3], d[1]), d[5]),
+    ]
+}
+
+/// `Aᵀ` times a row or column of summed products.
+#[inline(always)]
+fn output<L: Lanes, const M: usize>(l: L, m: [L::V; SIDE]) -> [L::V; 4] {
+    let (plus, minus) = (l.add(m[1], m[2]), l.sub(m[1], m[2]));
+    if M == 2 {
+        return [l.add(m[0], plus), l.sub(minus, m[3]), m[0], m[0]];
+    }
+    let (far_plus, far_minus) = (l.add(m[3], m[4]), l.sub(m[3], m[4]));
+    let (a, b) = (l.splat(FRAC_1_SQRT_2), l.splat(SQRT_2));
+    let (half, two) = (l.splat(0.5), l.splat(2.0));
+    let (near, far) = (l.mul(a, minus), l.mul(b, far_minus));
+    [
+        l.add(m[0], l.add(plus, far_plus)),
+        l.add(near, far),
+        l.fma(half, plus, l.mul(two, far_plus)),
+        l.add(l.fma(half, near, m[5]), l.mul(two, far)),
+    ]
+}
+
+/// Tiles that are worth a block: their weights are read once for all of them.
+const BLOCK: usize = 30;
+
+/// A 3x3 convolution at stride 1 without dilation or groups, both channel counts multiples of 8.
+pub fn convolve(cx: &mut Context, g: &Geometry, weights: &Weights, from: Rows, to: &mut RowsMut, around: &Around) {
+    assert!(g.kernel == [3, 3] && g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1);
+    assert!(g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && around.prologue.is_none());
+    assert!(from.count() == g.from.n * g.from.h * g.from.w && from.width() == g.from.c, "input of another size");
+    assert!(to.count() == g.pixels() && to.width() == g.to.c, "output of another size");
+    assert!(weights.positions[0].outputs() == g.to.c && weights.positions[0].tap_len() == g.from.c);
+    if weights.unit == 2 {
+        run::<2>(cx, g, weights, from, to, around)
+    } else {
+        run::<4>(cx, g, weights, from, to, around)
+    }
+}
+
+fn run<const M: usize>(cx: &mut Context, g: &Geometry, weights: &Weights, from: Rows, to: &RowsMut, around: &Around) {
+    let (isa, threads) = (cx.isa, cx.threads);
+    let across = [g.to.h.div_ceil(M), g.to.w.div_ceil(M)];
+    let tiles = g.to.n * across[0] * across[1];
+    let positions = (M + 2) * (M + 2);
+    let job = Job::<M> { g, weights, from, to, around, across, zeros: &[], begin: around.begin.pointer(to) };
+    if 2 * BLOCK <= tiles {
+        let blocks = tiles.div_ceil(BLOCK).next_multiple_of(threads.count());
+        let most = tiles.div_ceil(blocks);
+        let (v_len, m_len) = (positions * step(most, g.from.c), positions * step(most, g.to.c));
+        let (zeros, parts) = cx.scratch.parts(g.from.c, threads.count(), v_len + m_len);
+        let job = Job { zeros, ..job };
+        threads.run(blocks, |block, thread| {
+            // SAFETY: `zeros` borrows the scratch memory until the loop has ended; a thread runs one call at a time.
+            let (v, m) = unsafe { parts.of(thread) }.split_at_mut(v_len);
+            let (first, end) = (tiles * block / blocks, tiles * (block + 1) / blocks);
+            let block = Block { first, count: end - first, v: v.as_mut_ptr(), m: m.as_mut_ptr() };
+            for tile in first..end {
+                isa.run(Scatter { job: &job, block, tile });
+            }
+            for position in 0..positions {
+                job.multiply(isa, block, position, 0..weights.positions[position].panels());
+            }
+            for tile in first..end {
+                isa.run(Gather { job: &job, block, tile });
+            }
+        });
+        return;
+    }
+    // Too few tiles to deal them to threads: each step is dealt by itself.
+    let (v_len, m_len) = (positions * step(tiles, g.from.c), positions * step(tiles, g.to.c));
+    let (zeros, parts) = cx.scratch.parts(g.from.c, 1, v_len + m_len);
+    let job = Job { zeros, ..job };
+    // SAFETY: `zeros` borrows the scratch memory until the loops have ended; this is its only part.
+    let (v, m) = unsafe { parts.of(0) }.split_at_mut(v_len);
+    let block = Block { first: 0, count: tiles, v: v.as_mut_ptr(), m: m.as_mut_ptr() };
+    threads.run(tiles, |tile, _| isa.run(Scatter { job: &job, block, tile }));
+    let panels = weights.positions[0].panels();
+    let parts = panels.min(4);
+    threads.run(positions * parts, |task, _| {
+        let (position, part) = (task / parts, task % parts);
+        job.multiply(isa, block, position, panels * part / parts..panels * (part + 1) / parts);
+    });
+    threads.run(tiles, |tile, _| isa.run(Gather { job: &job, block, tile }));
+}
+
+/// Floats from one position to the next: a cache line more than needed, so that the positions of a tile do not all fall
+/// on the same set of the cache.
+fn step(tiles: usize, channels: usize) -> usize {
+    (tiles * channels).next_multiple_of(16) + 16
+}
+
+/// One call.
+struct Job<'a, const M: usize> {
+    g: &'a Geometry,
+    weights: &'a Weights,
+    from: Rows<'a>,
+    to: &'a RowsMut<'a>,
+    around: &'a Around<'a>,
+    /// Tiles along height and width.
+    across: [usize; 2],
+    zeros: &'a [f32],
+    begin: Option<(*const f32, usize)>,
+}
+
+// SAFETY: the pointer in `begin` is into a value that is borrowed for the call; each tile reads and writes its own
+// pixels.
+unsafe impl<const M: usize> Sync for Job<'_, M> {}
+
+/// Neighbouring tiles with their memory: `v: [position][tile][in_c]`, `m: [position][tile][out_c]`.
+#[derive(Clone, Copy)]
+struct Block {
+    first: usize,
+    count: usize,
+    v: *mut f32,
+    m: *mut f32,
+}
+
+// SAFETY: each use writes what is of one tile, or one position's panels, and is the only one to do so.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl<const M: usize> Job<'_, M> {
+    /// The sample and the first output row and column of a tile.
+    #[inline(always)]
+    fn corner(&self, tile: usize) -> [usize; 3] {
+        let [down, along] = self.across;
+        [tile / (down * along), tile / along % down * M, tile % along * M]
+    }
+
+    /// The products at one position, for these panels.
+    fn multiply(&self, isa: super::isa::Isa, block: Block, position: usize, panels: std::ops::Range<usize>) {
+        let (in_c, out_c) = (self.g.from.c, self.g.to.c);
+        let mut rows = [std::ptr::null(); 2 * BLOCK + ROWS];
+        for (tile, row) in rows[..block.count].iter_mut().enumerate() {
+            *row = block.v.wrapping_add(position * step(block.count, in_c) + tile * in_c).cast_const();
+        }
+        let out = block.m.wrapping_add(position * step(block.count, out_c));
+        let packed = &self.weights.positions[position];
+        // SAFETY: `v` holds `in_c` floats for each position and tile, written before; `m` holds `out_c`, and this
+        // position's panels are written by this call only.
+        isa.run(unsafe { Product::new(packed, &rows, block.count, panels, (out, out_c), None, Range::ALL) });
+    }
+}
+
+/// Carries one input tile over to its positions.
+struct Scatter<'a, const M: usize> {
+    job: &'a Job<'a, M>,
+    block: Block,
+    tile: usize,
+}
+
+impl<const M: usize> Task for Scatter<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let Job { g, from, zeros, .. } = self.job;
+        let [n, y, x] = self.job.corner(self.tile);
+        let mut pixels = [[zeros.as_ptr(); SIDE]; SIDE];
+        for (i, line) in pixels[..M + 2].iter_mut().enumerate() {
+            let in_y = (y + i).wrapping_sub(g.before[0]);
+            for (j, pixel) in line[..M + 2].iter_mut().enumerate() {
+                let in_x = (x + j).wrapping_sub(g.before[1]);
+                if in_y < g.from.h && in_x < g.from.w {
+                    *pixel = from.row((n * g.from.h + in_y) * g.from.w + in_x).as_ptr();
+                }
+            }
+        }
+        let v = self.block.v.wrapping_add((self.tile - self.block.first) * g.from.c);
+        let step = step(self.block.count, g.from.c);
+        for c in (0..g.from.c).step_by(LANES) {
+            // SAFETY: every pixel and `zeros` hold `from.c` floats, a multiple of 8; `v` holds as many for each position
+            // of this tile, which nobody else touches.
+            unsafe {
+                let mut t = [[l.splat(0.0); SIDE]; SIDE];
+                for j in 0..M + 2 {
+                    let mut column = [l.splat(0.0); SIDE];
+                    for i in 0..M + 2 {
+                        column[i] = l.load(pixels[i][j].add(c));
+                    }
+                    t[j] = input::<L, M>(l, column);
+                }
+                for i in 0..M + 2 {
+                    let mut row = [l.splat(0.0); SIDE];
+                    for j in 0..M + 2 {
+                        row[j] = t[j][i];
+                    }
+                    let row = input::<L, M>(l, row);
+                    for j in 0..M + 2 {
+                        l.store(v.add((i * (M + 2) + j) * step + c), row[j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Brings the sums of one tile back to its outputs.
+struct Gather<'a, const M: usize> {
+    job: &'a Job<'a, M>,
+    block: Block,
+    tile: usize,
+}
+
+impl<const M: usize> Task for Gather<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let Job { g, to, around, begin, weights, .. } = self.job;
+        let [n, y, x] = self.job.corner(self.tile);
+        let m = self.block.m.wrapping_add((self.tile - self.block.first) * g.to.c);
+        let step = step(self.block.count, g.to.c);
+        let (height, width) = (M.min(g.to.h - y), M.min(g.to.w - x));
+        let first = (n * g.to.h + y) * g.to.w + x;
+        for c in (0..g.to.c).step_by(LANES) {
+            // SAFETY: `m` holds `to.c` floats, a multiple of 8, for each position of this tile; the output and what it
+            // begins with have a row of as many for each pixel of the tile, which nobody else touches.
+            unsafe {
+                let mut t = [[l.splat(0.0); SIDE]; 4];
+                for j in 0..M + 2 {
+                    let mut column = [l.splat(0.0); SIDE];
+                    for i in 0..M + 2 {
+                        column[i] = l.load(m.add((i * (M + 2) + j) * step + c));
+                    }
+                    let column = output::<L, M>(l, column);
+                    for i in 0..M {
+                        t[i][j] = column[i];
+                    }
+                }
+                let bias = l.load(weights.bias.as_ptr().add(c));
+                for i in 0..height {
+                    let row = output::<L, M>(l, t[i]);
+                    for j in 0..width {
+                        let pixel = first + i * g.to.w + j;
+                        let mut sum = l.add(row[j], bias);
+                        if let Some((from, stride)) = begin {
+                            sum = l.add(sum, l.load(from.add(pixel * stride + c)));
+                        }
+                        l.store(to.ptr().add(pixel * to.stride() + c), around.range.apply(l, sum));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Which nodes one step computes: a convolution with the batch norm in front of it, the sum it joins and the activation
+//! behind it.
+
+use std::collections::HashMap;
+
+use super::select::{self, Kernel};
+use crate::ir::{Net, NodeId, ValueId};
+use crate::kernel::product::Range;
+use crate::op::Op;
+use crate::op::activation::Activation;
+use crate::opt::Optimised;
+
+/// The nodes of one step.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The node that does the work.
+    pub node: NodeId,
+    /// A batch norm that is applied to the operand on its way, and the range behind it.
+    pub prologue: Option<(NodeId, Range)>,
+    /// A value that the result is added to.
+    pub residual: Option<ValueId>,
+    /// A function of the result.
+    pub activation: Option<Activation>,
+    /// The operands.
+    pub reads: Vec<ValueId>,
+    /// The results.
+    pub results: Vec<ValueId>,
+    /// How it is computed.
+    pub kernel: Kernel,
+}
+
+/// The range of an activation that only bounds its operand.
+pub fn range(activation: Activation) -> Option<Range> {
+    match activation {
+        Activation::Relu => Some(Range { low: 0.0, ..Range::ALL }),
+        Activation::Relu6 => Some(Range { low: 0.0, high: 6.0 }),
+        _ => None,
+    }
+}
+
+/// Sizes of every value, batch first.
+pub type Dims = HashMap<ValueId, Vec<usize>>;
+
+/// The steps of a graph in this order, and for each value that only looks at another's memory which that is.
+pub fn groups(
+    optimised: &Optimised,
+    order: &[NodeId],
+    dims: &Dims,
+    exact: bool,
+) -> (Vec<Group>, HashMap<ValueId, ValueId>) {
+    let net = &optimised.net;
+    let mut place = vec![0; net.bound()];
+    order.iter().enumerate().for_each(|(at, id)| place[id.index()] = at);
+    let fuser = Fuser { net, dims, place };
+    let (mut groups, mut aliases, mut done) = (Vec::new(), HashMap::new(), vec![false; net.bound()]);
+    for &id in order {
+        let node = net.node(id);
+        if done[id.index()] || matches!(node.op, Op::Input(_)) {
+            continue;
+        }
+        let operands = net.operands(id);
+        if select::is_view(&node.op, operands.first().map(|value| &*dims[value]), &dims[&id.into()]) {
+            aliases.insert(ValueId::from(id), operands[0]);
+            continue;
+        }
+        if fuser.prologue_of(id).is_some() {
+            continue;
+        }
+        let group = fuser.group(id, exact, optimised.shapes.results(id).len(), &mut done);
+        groups.push(group);
+    }
+    (groups, aliases)
+}
+
+struct Fuser<'a> {
+    net: &'a Net,
+    dims: &'a Dims,
+    place: Vec<usize>,
+}
+
+impl Fuser<'_> {
+    /// The only user of a value that nothing else looks at.
+    fn only_user(&self, value: ValueId) -> Option<NodeId> {
+        let shown = self.net.outputs.iter().any(|output| output.value == value);
+        match self.net.users(value.node)[..] {
+            [(_, user, _)] if !shown => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The convolution that applies this batch norm, or the activation behind it, to its own operand.
+    fn prologue_of(&self, id: NodeId) -> Option<NodeId> {
+        let user = self.only_user(id.into())?;
+        let conv = match &self.net.node(id).op {
+            Op::BatchNorm(_) => match &self.net.node(user).op {
+                Op::Activation(activation) if range(*activation).is_some() => self.only_user(user.into())?,
+                _ => user,
+            },
+            Op::Activation(activation) if range(*activation).is_some() => {
+                let front = self.net.operands(id)[0].node;
+                let is_norm = matches!(self.net.node(front).op, Op::BatchNorm(_));
+                (is_norm && self.only_user(front.into()) == Some(id)).then_some(user)?
+            }
+            _ => return None,
+        };
+        match &self.net.node(conv).op {
+            Op::Conv(op) if select::is_pointwise(op, &self.dims[&self.net.operands(conv)[0]]) => Some(conv),
+            _ => None,
+        }
+    }
+
+    fn group(&self, id: NodeId, exact: bool, results: usize, done: &mut [bool]) -> Group {
+        let net = self.net;
+        let op = &net.node(id).op;
+        let mut reads = net.operands(id);
+        let mut prologue = None;
+        if let (Op::Conv(_), Some(&operand)) = (op, reads.first())
+            && self.prologue_of(operand.node) == Some(id)
+        {
+            let (norm, bounds) = match &net.node(operand.node).op {
+                Op::Activation(activation) => (net.operands(operand.node)[0].node, range(*activation)),
+                _ => (operand.node, None),
+            };
+            prologue = Some((norm, bounds.unwrap_or(Range::ALL)));
+            reads = net.operands(norm);
+        }
+        let mut results: Vec<ValueId> = (0u32..).take(results).map(|output| ValueId { node: id, output }).collect();
+        let kernel = select::kernel(op, &reads, &results, self.dims, prologue.is_some(), exact);
+        let (mut residual, mut activation) = (None, None);
+        let mut tail = id;
+        if kernel.begins_with_a_value()
+            && let Some(user) = self.only_user(tail.into())
+            && let Some(other) = self.joins(tail, user, id)
+        {
+            residual = Some(other);
+            reads.push(other);
+            done[user.index()] = true;
+            tail = user;
+        }
+        if kernel.ends_with_an_activation()
+            && let Some(user) = self.only_user(tail.into())
+            && let Op::Activation(function) = &net.node(user).op
+        {
+            activation = Some(*function);
+            done[user.index()] = true;
+            tail = user;
+        }
+        if tail != id {
+            results = vec![tail.into()];
+        }
+        Group { node: id, prologue, residual, activation, reads, results, kernel }
+    }
+
+    /// The other summand, where `sum` adds the value of `tail` to one that is there before `host` is computed.
+    fn joins(&self, tail: NodeId, sum: NodeId, host: NodeId) -> Option<ValueId> {
+        if !matches!(self.net.node(sum).op, Op::Add(_)) {
+            return None;
+        }
+        let operands = self.net.operands(sum);
+        let [a, b] = operands[..] else { return None };
+        let other = if a.node == tail { b } else { a };
+        (other.node != tail && self.place[other.node.index()] < self.place[host.index()]).then_some(other)
+    }
+}

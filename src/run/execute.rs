@@ -1,0 +1,138 @@
+//! One step on the arena.
+
+use std::borrow::Cow;
+
+use ndarray::ArrayD;
+
+use super::prepare::{Form, Prepared};
+use super::{put, take};
+use crate::kernel::conv::{self, Around, Begin, Context};
+use crate::kernel::product::Range;
+use crate::kernel::rows::{Others, Rows, RowsMut, split};
+use crate::kernel::{activation, depthwise, elementwise, layout, linear, lrn, pooling, winograd};
+use crate::op::Op;
+use crate::plan::select::geometry;
+use crate::plan::{Kernel, Step, fuse};
+use crate::tensor::{Nchw, View, ViewMut};
+use crate::weights::StoredTensor;
+
+/// Computes a step.
+pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>, arena: &mut [f32]) {
+    match step.kernel {
+        Kernel::Plain => return plain(cx, step, prepared, arena),
+        Kernel::Concat => return concat(cx, step, arena),
+        _ => {}
+    }
+    let (mut to, others) = split(arena, step.outputs[0].place);
+    let own = prepared.map(|prepared| &prepared.own);
+    let range = step.activation.and_then(fuse::range);
+    let bounds = range.unwrap_or(Range::ALL);
+    match (&step.op, step.kernel, own) {
+        (Op::Conv(op), _, Some(form)) => {
+            let g = geometry(op, &step.inputs[0].dims, &step.outputs[0].dims);
+            let from = others.read(step.inputs[0].place);
+            let begin = match step.inputs.last() {
+                Some(summand) if step.has_residual && summand.place == step.outputs[0].place => Begin::Result,
+                Some(summand) if step.has_residual => Begin::Value(others.read(summand.place)),
+                _ => Begin::Zero,
+            };
+            let prologue = prepared.and_then(|prepared| prepared.prologue.as_ref());
+            let around = Around { prologue, begin, range: bounds };
+            match form {
+                Form::Product(weights) => conv::direct(cx, &g, weights, from, &mut to, &around),
+                Form::Winograd(weights) => winograd::convolve(cx, &g, weights, from, &mut to, &around),
+                Form::Depthwise(weights) => depthwise::convolve(cx, &g, weights, from, &mut to, bounds),
+                Form::PerChannel(_) | Form::Stored(_) => unreachable!("a convolution's weights are prepared for it"),
+            }
+        }
+        (Op::Linear(_), _, Some(Form::Stored(tensors))) => {
+            let weight = tensors[0].to_f32();
+            let bias = tensors.get(1).map(StoredTensor::to_f32);
+            linear::linear(cx, others.read(step.inputs[0].place), &weight, bias.as_deref(), &mut to, bounds);
+        }
+        (Op::Activation(function), ..) => {
+            bring(cx, step, &others, &mut to);
+            activation::activate(cx, *function, &mut to);
+        }
+        (Op::Add(_), ..) => {
+            bring(cx, step, &others, &mut to);
+            let last = step.inputs.len() - 1;
+            for (at, input) in step.inputs.iter().enumerate().skip(1) {
+                elementwise::add(cx, others.read(input.place), &mut to, if at == last { bounds } else { Range::ALL });
+            }
+        }
+        (_, Kernel::PerChannel, Some(Form::PerChannel(terms))) => {
+            bring(cx, step, &others, &mut to);
+            elementwise::scale(cx, terms, bounds, &mut to);
+        }
+        (Op::Pool(op), ..) => {
+            let sizes = [&step.inputs[0], &step.outputs[0]].map(|slot| Nchw::of(&slot.dims));
+            if let Some(spans) = &step.spans {
+                pooling::pool(cx, sizes, spans, op.function, others.read(step.inputs[0].place), &mut to);
+            }
+        }
+        (Op::Lrn(op), ..) => {
+            let constants = lrn::Lrn {
+                size: usize::try_from(op.size).unwrap_or(usize::MAX),
+                factor: (op.alpha / op.size as f64) as f32,
+                beta: op.beta as f32,
+                k: op.k as f32,
+            };
+            lrn::normalise(cx, constants, others.read(step.inputs[0].place), &mut to);
+        }
+        (_, Kernel::Turn, _) => {
+            let from = others.read(step.inputs[0].place);
+            let (samples, len) = (to.count(), to.width());
+            let per_sample = from.count() / samples;
+            for sample in 0..samples {
+                turn(cx, from.part(sample * per_sample, per_sample), &mut to.row(sample)[..len]);
+            }
+        }
+        _ => unreachable!("a kernel is chosen for operators that it computes"),
+    }
+    if let (Some(function), None) = (step.activation, range) {
+        activation::activate(cx, function, &mut to);
+    }
+}
+
+fn turn(cx: &Context, from: Rows, to: &mut [f32]) {
+    layout::from_rows(cx, from, 1, to);
+}
+
+/// Copies the first operand into the place of the result, where it is not already.
+fn bring(cx: &Context, step: &Step, others: &Others, to: &mut RowsMut) {
+    if step.inputs[0].place != step.outputs[0].place {
+        elementwise::copy(cx, others.read(step.inputs[0].place), to);
+    }
+}
+
+/// Copies the parts of a concatenation that have not been computed in their places.
+fn concat(cx: &Context, step: &Step, arena: &mut [f32]) {
+    for (from, to) in step.parts().filter(|(from, to)| from != to) {
+        let (mut to, others) = split(arena, to);
+        elementwise::copy(cx, others.read(from), &mut to);
+    }
+}
+
+/// The operator's own loops, on values in the order of users.
+fn plain(cx: &Context, step: &Step, prepared: Option<&Prepared>, arena: &mut [f32]) {
+    let tensors = match prepared.map(|prepared| &prepared.own) {
+        Some(Form::Stored(tensors)) => tensors.as_slice(),
+        _ => &[],
+    };
+    let inputs: Vec<ArrayD<f32>> = step.inputs.iter().map(|slot| take(cx, slot, arena)).collect();
+    let inputs: Vec<View> =
+        inputs.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap_or_default() }).collect();
+    let params: Vec<(Vec<usize>, Cow<[f32]>)> = tensors
+        .iter()
+        .map(|tensor| (tensor.shape().iter().map(|&size| size as usize).collect(), tensor.to_f32()))
+        .collect();
+    let params: Vec<View> = params.iter().map(|(dims, data)| View { dims, data }).collect();
+    let mut results: Vec<Vec<f32>> = step.outputs.iter().map(|slot| vec![0.0; slot.place.elements()]).collect();
+    let mut outputs: Vec<ViewMut> =
+        step.outputs.iter().zip(&mut results).map(|(slot, data)| ViewMut { dims: &slot.dims, data }).collect();
+    step.op.forward(&inputs, &params, &mut outputs);
+    for (slot, values) in step.outputs.iter().zip(&results) {
+        put(cx, values, slot, arena);
+    }
+}

@@ -1,0 +1,225 @@
+//! What is executed against what operators mean: plans on every kernel against the operators' plain loops, node by node.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+
+use ndarray::{ArrayD, IxDyn};
+use netc::ir::ValueId;
+use netc::op::Op;
+use netc::plan::{self, Kernel};
+use netc::tensor::{View, ViewMut};
+use netc::weights::{Checkpoint, Scheme, init};
+use netc::{Compiled, RunOptions, Settings};
+use proptest::prelude::*;
+
+/// Runs a net by the plain loops of its operators: its outputs.
+fn by_plain_loops(compiled: &Compiled, weights: &Checkpoint, input: &ArrayD<f32>) -> Vec<ArrayD<f32>> {
+    let (net, shapes) = (&compiled.net, &compiled.shapes);
+    let mut values: HashMap<ValueId, ArrayD<f32>> = HashMap::new();
+    for id in net.topological() {
+        let node = net.node(id);
+        if let Op::Input(_) = node.op {
+            values.insert(id.into(), input.clone());
+            continue;
+        }
+        let operands: Vec<_> = net.operands(id).iter().map(|value| &values[value]).collect();
+        let views: Vec<View> =
+            operands.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap() }).collect();
+        let params: Vec<ArrayD<f32>> = shapes
+            .params(net, id)
+            .into_iter()
+            .map(|spec| {
+                let sizes: Vec<usize> = spec.shape.iter().map(|&size| usize::try_from(size).unwrap()).collect();
+                let name = format!("{}.{}", node.path, spec.leaf);
+                let values = weights.get(&name).map(|tensor| tensor.to_f32().into_owned());
+                ArrayD::from_shape_vec(IxDyn(&sizes), values.unwrap_or_else(|| vec![0.0; sizes.iter().product()]))
+                    .unwrap()
+            })
+            .collect();
+        let params: Vec<View> =
+            params.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap() }).collect();
+        let batch = input.shape()[0];
+        let mut results: Vec<(Vec<usize>, Vec<f32>)> = shapes
+            .results(id)
+            .iter()
+            .map(|shape| {
+                let sizes: Vec<usize> = std::iter::once(batch).chain(shape.as_known().unwrap()).collect();
+                let count = sizes.iter().product();
+                (sizes, vec![0.0; count])
+            })
+            .collect();
+        let mut outputs: Vec<ViewMut> = results.iter_mut().map(|(dims, data)| ViewMut { dims, data }).collect();
+        node.op.forward(&views, &params, &mut outputs);
+        for (output, (sizes, data)) in (0u32..).zip(results) {
+            values.insert(ValueId { node: id, output }, ArrayD::from_shape_vec(IxDyn(&sizes), data).unwrap());
+        }
+    }
+    net.outputs_for(false).map(|output| values[&output.value].clone()).collect()
+}
+
+fn some_values(sizes: &[usize]) -> ArrayD<f32> {
+    let count = sizes.iter().product();
+    let values = (0..count).map(|i: usize| ((i * 7919 + 13) % 1009) as f32 / 504.0 - 1.0).collect();
+    ArrayD::from_shape_vec(IxDyn(sizes), values).unwrap()
+}
+
+/// max |a - b| / max |b|.
+fn relative_error(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
+    assert_eq!(a.shape(), b.shape());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    worst / b.iter().map(|b| b.abs()).fold(f32::MIN_POSITIVE, f32::max)
+}
+
+/// Runs a net both ways; gives the kernels of its steps.
+fn check(compiled: &Compiled, batch: usize, exact: bool, bound: f32) -> Vec<Kernel> {
+    let weights = init(&compiled.init_specs(), Scheme::He, 5).unwrap();
+    let options = RunOptions { threads: 2, plan: plan::Options { exact }, ..RunOptions::default() };
+    let executable = compiled.plan_with(&weights, &options).unwrap();
+    let (_, sizes) = executable.inputs().remove(0);
+    let input = some_values(&std::iter::once(batch).chain(sizes).collect::<Vec<_>>());
+    let expected = by_plain_loops(compiled, &weights, &input);
+    // A second run meets memory that has been used.
+    for _ in 0..2 {
+        for (result, expected) in executable.run_all(&[input.view()]).unwrap().iter().zip(&expected) {
+            let error = relative_error(result, expected);
+            assert!(error <= bound, "{}: relative error {error:e}", compiled.net.name);
+        }
+    }
+    executable.plan(batch).unwrap().steps.iter().map(|step| step.kernel).collect()
+}
+
+fn net(body: &str) -> Compiled {
+    netc::compile_text("random.net", &format!("net random {{\n{body}\n}}")).unwrap()
+}
+
+/// A layer's bound: a sum of n products is off by at most about n units of 2⁻²⁴ of the sum of their magnitudes, which is
+/// at most some ten times the largest output of random ones.
+const LAYER: f32 = 1e-5;
+
+#[test]
+fn every_kernel_of_a_convolution_is_met() {
+    let of = |body: &str, exact| check(&net(&format!("{body}\noutput y")), 2, exact, LAYER)[0];
+    let input = "input x: [32, 13, 11]";
+    assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), false), Kernel::Winograd4);
+    assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), true), Kernel::Product);
+    assert_eq!(of(&format!("{input}\nc: conv(20, 3, stride = 2, pad = 1)"), false), Kernel::Product);
+    assert_eq!(of(&format!("{input}\nd: depthwise(3, pad = 1)"), false), Kernel::Depthwise);
+    assert_eq!(of("input x: [3, 20, 21]\nc: conv(17, 7, stride = 2, pad = 3)", false), Kernel::JoinedProduct);
+    assert_eq!(of("input x: [256, 7, 7]\nc: conv(256, 3, pad = 1)", false), Kernel::Winograd2);
+}
+
+#[test]
+fn fused_layers_are_what_they_were() {
+    let residual =
+        "input x: [32, 9, 9]\nadd { { a: conv(32, 3, pad = 1); relu; b: conv(32, 3, pad = 1) }; identity }\nrelu\n";
+    for (body, exact) in [
+        (format!("{residual}output y"), false),
+        (format!("{residual}output y"), true),
+        (format!("{residual}c: conv(5, 1)\nadd(prev, c)\nsilu\noutput y"), false),
+        // The value that is added is the convolution's own input.
+        ("input x: [16, 6, 6]\nrelu\nadd { c: conv(16, 3, pad = 1); identity }\noutput y".to_owned(), false),
+        // Batch norm and relu in front of a 1x1 convolution, on part of a concatenation.
+        (
+            "input x: [24, 7, 5]\nconcat { identity; a: conv(8, 3, pad = 1) }\nb: bn\nrelu\nc: conv(20, 1)\nrelu6\noutput y"
+                .to_owned(),
+            false,
+        ),
+        // Parts of a concatenation in their places, one of them used elsewhere, one twice.
+        (
+            "input x: [16, 6, 6]\na: conv(8, 1)\nb: from a { conv(8, 3, pad = 1); relu }\nconcat(a, b, a)\nmaxpool(2)\n\
+             c: conv(4, 1)\noutput y\noutput z = a"
+                .to_owned(),
+            false,
+        ),
+        ("input x: [12, 6, 5]\nlrn\navgpool(global)\nflatten\nf: linear(7)\ntanh\nsoftmax\noutput y".to_owned(), false),
+        ("input x: [3, 6, 5]\nflatten\nf: linear(9)\nrelu\nreshape([9, 1, 1])\ns: scale\noutput y".to_owned(), false),
+        ("input x: [10, 6, 6]\na, b: split(2)\nsub(a, b)\nchannel_shuffle(5)\nupsample(2)\npad(1)\noutput y".to_owned(), false),
+    ] {
+        let body = body.replace("c: conv(5, 1)\nadd(prev, c)", "c: conv(32, 1)\nadd(prev, c)");
+        check(&net(&body), 3, exact, LAYER);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Any geometry: tails of tiles and panels, one-sided padding, strides beyond the kernel, single pixels.
+    #[test]
+    fn convolutions(
+        group_in in prop_oneof![1usize..6, Just(8), Just(16), 30usize..42],
+        group_out in prop_oneof![1usize..6, Just(16), 15usize..35],
+        groups in prop_oneof![4 => Just(1usize), 1 => 2usize..4],
+        sizes in (1usize..14, 1usize..14),
+        kernel in (1usize..5, 1usize..5),
+        stride in (1usize..4, 1usize..4),
+        dilation in prop_oneof![3 => Just(1usize), 1 => 2usize..4],
+        pad in prop::array::uniform4(0usize..4),
+        batch in 1usize..4,
+        tail in prop_oneof![Just(""), Just("\nrelu"), Just("\nsigmoid")],
+        bias: bool,
+        exact: bool,
+    ) {
+        let fits = |size: usize, k: usize, a: usize, b: usize| dilation * (k - 1) < size + a + b;
+        prop_assume!(fits(sizes.0, kernel.0, pad[0], pad[2]) && fits(sizes.1, kernel.1, pad[1], pad[3]));
+        let body = format!(
+            "input x: [{}, {}, {}]\nc: conv({}, [{}, {}], stride = [{}, {}], pad = {pad:?}, \
+             dilation = {dilation}, groups = {groups}, bias = {bias}){tail}\noutput y",
+            group_in * groups, sizes.0, sizes.1, group_out * groups, kernel.0, kernel.1, stride.0, stride.1,
+        );
+        check(&net(&body), batch, exact, LAYER);
+    }
+
+    /// Whole tiles of Winograd's and cut ones.
+    #[test]
+    fn winograd(
+        channels in (4usize..9, 1usize..6),
+        sizes in (1usize..20, 1usize..20),
+        pad in prop::array::uniform4(0usize..3),
+        batch in 1usize..4,
+    ) {
+        prop_assume!(3 <= sizes.0 + pad[0] + pad[2] && 3 <= sizes.1 + pad[1] + pad[3]);
+        let body = format!(
+            "input x: [{}, {}, {}]\nc: conv({}, 3, pad = {pad:?})\nrelu\noutput y",
+            channels.0 * 8, sizes.0, sizes.1, channels.1 * 8,
+        );
+        check(&net(&body), batch, false, LAYER);
+    }
+
+    #[test]
+    fn windows_and_single_channels(
+        channels in 1usize..20,
+        sizes in (1usize..12, 1usize..12),
+        kernel in (1usize..5, 1usize..5),
+        stride in (1usize..4, 1usize..4),
+        pad in (0usize..3, 0usize..3),
+        layer in prop_oneof![Just("maxpool"), Just("avgpool"), Just("depthwise")],
+        batch in 1usize..3,
+    ) {
+        prop_assume!(pad.0 * 2 <= kernel.0 && pad.1 * 2 <= kernel.1);
+        prop_assume!(kernel.0 <= sizes.0 + 2 * pad.0 && kernel.1 <= sizes.1 + 2 * pad.1);
+        let layer = if layer == "depthwise" { "d: depthwise" } else { layer };
+        let body = format!(
+            "input x: [{channels}, {}, {}]\n{layer}([{}, {}], stride = [{}, {}], pad = [{}, {}])\noutput y",
+            sizes.0, sizes.1, kernel.0, kernel.1, stride.0, stride.1, pad.0, pad.1,
+        );
+        check(&net(&body), batch, false, LAYER);
+    }
+}
+
+/// Whole nets, on small inputs where they take any: the plain loops are slow. 2e-5 for a net of many layers.
+#[test]
+fn specs_are_their_operators() {
+    for (spec, shape) in [
+        ("lenet5", None),
+        ("lenet5_1998", None),
+        ("cifar_resnet20", None),
+        ("mobilenet_v2", Some([3, 32, 32])),
+        ("densenet121", Some([3, 32, 32])),
+        ("googlenet", Some([3, 32, 32])),
+        ("unet", Some([3, 32, 32])),
+    ] {
+        let settings = Settings { shape: shape.map(|sizes| sizes.to_vec()), ..Settings::default() };
+        let compiled = netc::compile_with(format!("specs/{spec}.net"), &settings).unwrap();
+        check(&compiled, 1, false, 2e-5);
+    }
+}
