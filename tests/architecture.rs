@@ -1,5 +1,5 @@
 //! What ARCHITECTURE.md says of the modules, held against the source: the order of imports, where `unsafe` may stand,
-//! who touches files and who prints.
+//! who touches files and who prints; and what the package needs.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,4 +226,29 @@ fn only_the_edges_touch_files() {
 fn only_the_command_line_prints() {
     let printing = modules_with(&["println!", "print!", "stdout()", "stderr()"]);
     assert_eq!(printing, BTreeSet::from(["cli".to_owned()]));
+}
+
+/// What a registry asks of a package, and that all that the build reads is in it.
+#[test]
+fn the_package_can_be_published() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    let package = &manifest["package"];
+    for field in ["description", "license", "repository", "readme", "rust-version"] {
+        assert!(package[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+    }
+    let list = |field: &str| -> Vec<String> {
+        package[field].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    assert!((1..=5).contains(&list("keywords").len()) && (1..=5).contains(&list("categories").len()));
+    let included = list("include");
+    for needed in ["src/**", "grammar/**", "specs/**", "README.md", "LICENSE-*"] {
+        assert!(included.iter().any(|pattern| pattern == needed), "{needed}");
+    }
+    assert_eq!(package["license"].as_str(), Some("MIT OR Apache-2.0"));
+    for (file, words) in [("LICENSE-MIT", "Permission is hereby granted"), ("LICENSE-APACHE", "Apache License")] {
+        assert!(fs::read_to_string(root.join(file)).unwrap().contains(words), "{file}");
+    }
+    let changes = fs::read_to_string(root.join("CHANGELOG.md")).unwrap();
+    assert!(changes.contains(package["version"].as_str().unwrap()), "CHANGELOG.md does not name the version");
 }

@@ -177,26 +177,82 @@ fn new_starts_a_net_that_checks_and_runs_and_never_overwrites() {
         expect(&netc(&["new", path.to_str().unwrap()]), 2);
         assert!(!path.exists(), "{name}");
     }
+    let nowhere = folder.path().join("nowhere/mine.net");
+    fails(&["new", nowhere.to_str().unwrap()], 1, &["nowhere/mine.net", "create the folder first"]);
+    let (out, _) = expect(&netc(&["new", folder.path().join("other").to_str().unwrap()]), 0);
+    assert!(out.contains("other.net") && folder.path().join("other.net").is_file(), "{out}");
+}
+
+/// What `cargo install` leaves behind is the binary alone: the grammar, the explanations and all else are inside.
+#[test]
+fn the_binary_needs_no_file_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let elsewhere = |command: &mut Command| {
+        command.current_dir(folder.path());
+    };
+    expect(&netc_with(&["check", "-"], TINY, elsewhere), 0);
+    let (out, _) = expect(&netc_with(&["cost", "-"], TINY, elsewhere), 0);
+    assert!(out.contains("tiny: x 1x8x8"), "{out}");
+    let (out, _) = expect(&netc_with(&["explain", "E0301"], "", elsewhere), 0);
+    assert!(out.starts_with("E0301"), "{out}");
+    expect(&netc_with(&["new", "mine"], "", elsewhere), 0);
+    expect(&netc_with(&["shapes", "mine.net"], "", elsewhere), 0);
+}
+
+/// The commands that `netc --help` lists.
+fn commands() -> Vec<String> {
+    let (help, _) = expect(&netc(&["--help"]), 0);
+    let section = help.split("Commands:\n").nth(1).unwrap();
+    let lines = section.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  "));
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[test]
 fn completions_name_the_commands() {
+    let commands = commands();
+    assert!(commands.len() > 10, "{commands:?}");
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let (out, err) = expect(&netc(&["completions", shell]), 0);
-        assert!(out.contains("netc") && out.contains("expand") && err.is_empty(), "{shell}");
+        assert!(err.is_empty(), "{shell}");
+        for command in &commands {
+            assert!(out.contains(command.as_str()), "{shell}: {command}");
+        }
     }
     fails(&["completions", "cmd"], 2, &["cmd", "bash"]);
 }
 
+fn has_colour(output: &Output) -> bool {
+    output.stderr.contains(&0x1b) || output.stdout.contains(&0x1b)
+}
+
 #[test]
-fn colour_only_where_it_is_wanted() {
-    let escape = |output: &Output| output.stderr.contains(&0x1b) || output.stdout.contains(&0x1b);
-    for args in [["check", "nosuch.net"], ["check", "-"]] {
-        assert!(!escape(&netc_with(&args, WRONG, |_| {})), "{args:?}");
-        let no_color = |command: &mut Command| {
-            command.env("NO_COLOR", "1");
+fn no_colour_without_a_terminal() {
+    for args in [["check", "nosuch.net"], ["check", "-"], ["cost", "specs/bottleneck.net"]] {
+        assert!(!has_colour(&netc_with(&args, WRONG, |_| {})), "{args:?}");
+    }
+}
+
+/// On a terminal messages and tables are coloured unless `NO_COLOR` is set; `script` makes one.
+#[test]
+fn no_color_is_heeded_on_a_terminal() {
+    let folder = TempDir::new().unwrap();
+    let wrong = file(&folder, "wrong.net", WRONG);
+    let binary = env!("CARGO_BIN_EXE_netc");
+    for call in [format!("check {wrong}"), "check nosuch.net".to_owned(), "cost specs/bottleneck.net".to_owned()] {
+        let on_terminal = |no_color: &str| {
+            Command::new("script")
+                .args(["-qec", &format!("{binary} {call}"), "/dev/null"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .envs([("NO_COLOR", no_color), ("TERM", "xterm"), ("COLUMNS", "100")])
+                .stdin(Stdio::null())
+                .output()
         };
-        assert!(!escape(&netc_with(&args, WRONG, no_color)), "{args:?}");
+        let Ok(coloured) = on_terminal("") else { return println!("skipped: there is no `script`") };
+        if coloured.stdout.is_empty() {
+            return println!("skipped: this `script` makes no terminal");
+        }
+        assert!(has_colour(&coloured), "{call}");
+        assert!(!has_colour(&on_terminal("1").unwrap()), "{call}");
     }
 }
 
