@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use netc::cost::{By, Options, analyse, rollup};
 use netc::diag::{Sink, SourceMap};
-use netc::plan::{explain, plan};
+use netc::plan::{self, explain, plan};
 use netc::report::{self, Style};
 use netc::syntax::ast_text;
 use netc::{FileLoader, Settings, compile, compile_with, ir, opt, syntax};
@@ -36,7 +36,7 @@ fn steps(path: &Path, free: &[String]) -> String {
     let set = free.iter().map(|symbol| format!("{symbol}=64")).collect();
     let compiled = compile_with(path, &Settings { set, ..Settings::default() }).unwrap();
     let optimised = opt::optimise(&compiled.net, &compiled.shapes);
-    explain::text(&optimised, &plan(&optimised, 1).unwrap(), true)
+    explain::text(&optimised, &plan(&optimised, 1, &plan::Options::default()).unwrap(), true)
 }
 
 #[test]

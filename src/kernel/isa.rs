@@ -279,9 +279,7 @@ mod avx2 {
                 x86::_mm256_blendv_ps(larger, a, x86::_mm256_cmp_ps::<{ x86::_CMP_UNORD_Q }>(a, a))
             }
         );
-        instruction!(
-            round(a) = { x86::_mm256_round_ps::<{ x86::_MM_FROUND_TO_NEAREST_INT | x86::_MM_FROUND_NO_EXC }>(a) }
-        );
+        instruction!(round(a) = x86::_mm256_round_ps::<NEAREST>(a));
         instruction!(
             scale(a, n) = {
                 let exponent = x86::_mm256_add_epi32(x86::_mm256_cvtps_epi32(n), x86::_mm256_set1_epi32(127));
