@@ -192,8 +192,11 @@ fn widen(g: &Geometry, wide: &Geometry, input: Rows, padded: &mut [f32]) {
         let (middle, right) = rest.split_at_mut(g.from.w * c);
         left.fill(0.0);
         right.fill(0.0);
-        for (x, to) in middle.chunks_exact_mut(c).enumerate() {
-            to.copy_from_slice(input.row(line * g.from.w + x));
+        match input.dense(line * g.from.w, g.from.w) {
+            Some(pixels) => middle.copy_from_slice(pixels),
+            None => middle.chunks_exact_mut(c).enumerate().for_each(|(x, to)| {
+                to.copy_from_slice(input.row(line * g.from.w + x));
+            }),
         }
     }
 }
@@ -293,26 +296,26 @@ fn point(
     zeros: &[f32],
     table: &mut [*const f32],
 ) {
-    let (count, stride, base) = (rows.len(), input.stride(), input.ptr().wrapping_add(first));
+    let (stride, base) = (input.stride(), input.ptr().wrapping_add(first));
     let columns = if joined { 1 } else { g.kernel[1] };
-    let (mut x, mut y, mut n) = (rows.start % g.to.w, rows.start / g.to.w % g.to.h, rows.start / (g.to.w * g.to.h));
-    for row in 0..count {
-        for ky in 0..g.kernel[0] {
-            let in_y = (y * g.stride[0] + ky * g.dilation[0]).wrapping_sub(g.before[0]);
-            let line = (n * g.from.h).wrapping_add(in_y).wrapping_mul(g.from.w);
-            for kx in 0..columns {
-                let in_x = (x * g.stride[1] + kx * g.dilation[1]).wrapping_sub(g.before[1]);
-                let inside = in_y < g.from.h && in_x < g.from.w;
-                let at = line.wrapping_add(in_x).wrapping_mul(stride);
-                table[(ky * columns + kx) * count + row] = if inside { base.wrapping_add(at) } else { zeros.as_ptr() };
+    for (tap, table) in table.chunks_exact_mut(rows.len()).take(g.kernel[0] * columns).enumerate() {
+        let (ky, kx) = (tap / columns, tap % columns);
+        let (valid, shift) = (g.valid(1, kx), kx * g.dilation[1]);
+        let mut row = rows.start;
+        let mut table = table.iter_mut();
+        // Line by line of the output.
+        while row < rows.end {
+            let (line, x) = (row / g.to.w, row % g.to.w);
+            let end = g.to.w.min(x + rows.end - row);
+            let in_y = (line % g.to.h * g.stride[0] + ky * g.dilation[0]).wrapping_sub(g.before[0]);
+            let inside = if in_y < g.from.h { valid.clone() } else { 0..0 };
+            let start = (line / g.to.h * g.from.h).wrapping_add(in_y).wrapping_mul(g.from.w);
+            let start = start.wrapping_add(shift).wrapping_sub(g.before[1]).wrapping_mul(stride);
+            for (x, pointer) in (x..end).zip(&mut table) {
+                let at = start.wrapping_add(x * g.stride[1] * stride);
+                *pointer = if inside.contains(&x) { base.wrapping_add(at) } else { zeros.as_ptr() };
             }
-        }
-        x += 1;
-        if x == g.to.w {
-            (x, y) = (0, y + 1);
-            if y == g.to.h {
-                (y, n) = (0, n + 1);
-            }
+            row += end - x;
         }
     }
 }

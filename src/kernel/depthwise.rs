@@ -31,7 +31,14 @@ pub fn convolve(cx: &mut Context, g: &Geometry, weights: &Weights, from: Rows, t
     assert!(to.count() == g.pixels() && to.width() == g.to.c, "output of another size");
     assert!(weights.taps.len() == g.kernel[0] * g.kernel[1] * g.to.c && weights.bias.len() == g.to.c);
     let (isa, to) = (cx.isa, &*to);
-    cx.threads.run(g.to.n * g.to.h, |line, _| isa.run(Line { g, weights, from, to, range, line }));
+    let (zeros, _) = cx.scratch.parts(g.from.c, 0, 0);
+    let (lines, work) = (g.to.n * g.to.h, g.pixels() * g.to.c * g.kernel[0] * g.kernel[1]);
+    let blocks = (work / 200_000 + 1).min(lines);
+    cx.threads.run(blocks, |block, _| {
+        for line in lines * block / blocks..lines * (block + 1) / blocks {
+            isa.run(Line { g, weights, from, to, range, line, zeros });
+        }
+    });
 }
 
 /// One line of the output.
@@ -42,6 +49,7 @@ struct Line<'a> {
     to: &'a RowsMut<'a>,
     range: Range,
     line: usize,
+    zeros: &'a [f32],
 }
 
 impl Task for Line<'_> {
@@ -50,75 +58,94 @@ impl Task for Line<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let g = self.g;
-        // Positions at which no column of the window lies beside the input.
-        let inner = (0..g.kernel[1])
-            .map(|kx| g.valid(1, kx))
-            .fold(0..g.to.w, |all, valid| all.start.max(valid.start)..all.end.min(valid.end));
-        let mut x = 0;
-        while x < g.to.w {
-            if inner.contains(&x) && x + PIXELS <= inner.end {
-                self.pixels::<L, PIXELS>(lanes, x);
-                x += PIXELS;
-            } else {
-                self.pixels::<L, 1>(lanes, x);
-                x += 1;
-            }
+        let square = g.dilation == [1, 1] && g.kernel[0] == g.kernel[1] && g.stride[0] == g.stride[1];
+        let mut done = g.to.c - g.to.c % LANES;
+        match (square, g.kernel[0], g.stride[0]) {
+            (true, 3, 1) => self.windows::<L, 3, 1>(lanes),
+            (true, 3, 2) => self.windows::<L, 3, 2>(lanes),
+            (true, 5, 1) => self.windows::<L, 5, 1>(lanes),
+            (true, 5, 2) => self.windows::<L, 5, 2>(lanes),
+            _ => done = 0,
+        }
+        if done < g.to.c {
+            (0..g.to.w).for_each(|x| self.pixel(x, done));
         }
     }
 }
 
+/// Columns of the input below [`PIXELS`] windows of at most 5 columns at a stride of at most 2.
+const COLUMNS: usize = (PIXELS - 1) * 2 + 5;
+
 impl Line<'_> {
-    /// `P` neighbouring pixels; with more than one, every column of their windows lies in the input.
+    /// All pixels, for square windows of `K` at stride `S`: whole vectors of channels.
     #[inline(always)]
-    fn pixels<L: Lanes, const P: usize>(&self, lanes: L, x: usize) {
+    fn windows<L: Lanes, const K: usize, const S: usize>(&self, lanes: L) {
         let (g, channels) = (self.g, self.g.to.c);
         let (n, y) = (self.line / g.to.h, self.line % g.to.h);
-        let taps = |axis: usize, at: usize| {
-            let start = at * g.stride[axis];
-            let size = if axis == 0 { g.from.h } else { g.from.w };
-            let first = g.before[axis].saturating_sub(start).div_ceil(g.dilation[axis]);
-            let end = (size + g.before[axis]).saturating_sub(start).div_ceil(g.dilation[axis]);
-            first..end.min(g.kernel[axis]).max(first)
-        };
-        let (rows, columns) = (taps(0, y), taps(1, x));
-        let pixel = self.line * g.to.w + x;
-        let whole = channels - channels % LANES;
-        for c in (0..whole).step_by(LANES) {
-            // SAFETY: the taps in `rows` and `columns` lie in the input for each of the P pixels; weights, bias, input
-            // and output rows hold `channels` floats, and `c + 8 <= channels`; this line of the output is written here
-            // only.
-            unsafe {
-                let mut sums = [lanes.load(self.weights.bias.as_ptr().add(c)); P];
-                for ky in rows.clone() {
-                    let line = (n * g.from.h + y * g.stride[0] + ky * g.dilation[0] - g.before[0]) * g.from.w;
-                    for kx in columns.clone() {
-                        let weight = lanes.load(self.weights.taps.as_ptr().add((ky * g.kernel[1] + kx) * channels + c));
-                        let first = line + x * g.stride[1] + kx * g.dilation[1] - g.before[1];
-                        let from = self.from.ptr().add(first * self.from.stride() + c);
-                        for (p, sum) in sums.iter_mut().enumerate() {
-                            *sum = lanes.fma(lanes.load(from.add(p * g.stride[1] * self.from.stride())), weight, *sum);
+        for x in (0..g.to.w).step_by(PIXELS) {
+            let mut cells = [[self.zeros.as_ptr(); COLUMNS]; K];
+            for (ky, cells) in cells.iter_mut().enumerate() {
+                let in_y = (y * S + ky).wrapping_sub(g.before[0]);
+                for (j, cell) in cells[..(PIXELS - 1) * S + K].iter_mut().enumerate() {
+                    let in_x = (x * S + j).wrapping_sub(g.before[1]);
+                    if in_y < g.from.h && in_x < g.from.w {
+                        let pixel = (n * g.from.h + in_y) * g.from.w + in_x;
+                        *cell = self.from.ptr().wrapping_add(pixel * self.from.stride());
+                    }
+                }
+            }
+            let count = PIXELS.min(g.to.w - x);
+            for c in (0..channels - channels % LANES).step_by(LANES) {
+                // SAFETY: every cell points to `channels` floats of the input or of zeros; weights, bias and output rows
+                // hold as many, and `c + 8 <= channels`; this line of the output is written here only.
+                unsafe {
+                    let mut sums = [lanes.load(self.weights.bias.as_ptr().add(c)); PIXELS];
+                    for ky in 0..K {
+                        let mut weight = [lanes.splat(0.0); K];
+                        for kx in 0..K {
+                            weight[kx] = lanes.load(self.weights.taps.as_ptr().add((ky * K + kx) * channels + c));
+                        }
+                        for j in 0..(PIXELS - 1) * S + K {
+                            let cell = lanes.load(cells[ky][j].add(c));
+                            for p in 0..PIXELS {
+                                if p * S <= j && j < p * S + K {
+                                    sums[p] = lanes.fma(cell, weight[j - p * S], sums[p]);
+                                }
+                            }
+                        }
+                    }
+                    let to = self.to.ptr().add((self.line * g.to.w + x) * self.to.stride() + c);
+                    for p in 0..PIXELS {
+                        if p < count {
+                            lanes.store(to.add(p * self.to.stride()), self.range.apply(lanes, sums[p]));
                         }
                     }
                 }
-                for (p, &sum) in sums.iter().enumerate() {
-                    let to = self.to.ptr().add((pixel + p) * self.to.stride() + c);
-                    lanes.store(to, self.range.apply(lanes, sum));
+            }
+        }
+    }
+
+    /// One pixel of any window, from this channel on.
+    fn pixel(&self, x: usize, first: usize) {
+        let g = self.g;
+        let (n, y) = (self.line / g.to.h, self.line % g.to.h);
+        let taps = |axis: usize, at: usize| {
+            let size = if axis == 0 { g.from.h } else { g.from.w };
+            let cell = move |k: usize| (at * g.stride[axis] + k * g.dilation[axis]).wrapping_sub(g.before[axis]);
+            (0..g.kernel[axis]).map(move |k| (k, cell(k))).filter(move |&(_, cell)| cell < size)
+        };
+        // SAFETY: this line of the output is written here only.
+        let to = &mut unsafe { self.to.row_shared(self.line * g.to.w + x) }[first..];
+        to.copy_from_slice(&self.weights.bias[first..]);
+        for (ky, in_y) in taps(0, y) {
+            for (kx, in_x) in taps(1, x) {
+                let from = &self.from.row((n * g.from.h + in_y) * g.from.w + in_x)[first..];
+                let weights = &self.weights.taps[(ky * g.kernel[1] + kx) * g.to.c + first..];
+                for ((sum, x), weight) in to.iter_mut().zip(from).zip(weights) {
+                    *sum += x * weight;
                 }
             }
         }
-        for c in whole..channels {
-            for p in 0..P {
-                let mut sum = self.weights.bias[c];
-                for ky in rows.clone() {
-                    let line = (n * g.from.h + y * g.stride[0] + ky * g.dilation[0] - g.before[0]) * g.from.w;
-                    for kx in columns.clone() {
-                        let first = line + (x + p) * g.stride[1] + kx * g.dilation[1] - g.before[1];
-                        sum += self.from.row(first)[c] * self.weights.taps[(ky * g.kernel[1] + kx) * channels + c];
-                    }
-                }
-                // SAFETY: this line of the output is written here only.
-                unsafe { self.to.row_shared(pixel + p)[c] = self.range.apply_one(sum) };
-            }
-        }
+        to.iter_mut().for_each(|sum| *sum = self.range.apply_one(*sum));
     }
 }

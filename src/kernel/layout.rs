@@ -3,8 +3,8 @@
 use super::conv::Context;
 use super::rows::{Rows, RowsMut};
 
-/// Pixels that are turned at a time.
-const BLOCK: usize = 16;
+/// Pixels, or channels, that are turned at a time: what is read and what is written both stay in the caches.
+const BLOCK: usize = 64;
 
 /// Turns `values: [samples, channels, pixels]` into rows of channels, a row a pixel.
 pub fn to_rows(cx: &Context, values: &[f32], samples: usize, to: &mut RowsMut) {
@@ -15,11 +15,14 @@ pub fn to_rows(cx: &Context, values: &[f32], samples: usize, to: &mut RowsMut) {
     cx.threads.run(tasks(samples, blocks, values.len()), |task, _| {
         for block in share(samples, blocks, values.len(), task) {
             let (sample, first) = (block / blocks, block % blocks * BLOCK);
-            for pixel in first..pixels.min(first + BLOCK) {
-                // SAFETY: each row is written once.
-                let row = unsafe { to.row_shared(sample * pixels + pixel) };
-                let from = values[sample * channels * pixels + pixel..].iter().step_by(pixels);
-                row.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+            let count = BLOCK.min(pixels - first);
+            let start = sample * pixels + first;
+            for channel in 0..channels {
+                let from = &values[(sample * channels + channel) * pixels + first..][..count];
+                for (pixel, &value) in from.iter().enumerate() {
+                    // SAFETY: the row and the channel are part of `to`; each is written once.
+                    unsafe { to.ptr().add((start + pixel) * to.stride() + channel).write(value) };
+                }
             }
         }
     });
@@ -40,7 +43,8 @@ pub fn from_rows(cx: &Context, from: Rows, samples: usize, values: &mut [f32]) {
                 // SAFETY: each row is written once.
                 let plane = unsafe { to.row_shared(sample * channels + channel) };
                 for (pixel, to) in plane.iter_mut().enumerate() {
-                    *to = from.row(sample * pixels + pixel)[channel];
+                    // SAFETY: the row and the channel are part of `from`.
+                    *to = unsafe { from.ptr().add((sample * pixels + pixel) * from.stride() + channel).read() };
                 }
             }
         }

@@ -50,9 +50,8 @@ impl Packed {
         weight: impl Fn(usize, usize, usize) -> f32,
         bias: Option<&[f32]>,
     ) -> Packed {
-        let (depth, panels) = (taps * len, outputs.div_ceil(PANEL));
-        let mut packed = vec![0.0; panels * depth * PANEL];
-        for (panel, values) in packed.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
+        let mut packed = Packed::zeros(outputs, taps, len);
+        for (panel, values) in packed.weight.chunks_exact_mut((taps * len * PANEL).max(1)).enumerate() {
             let count = PANEL.min(outputs - panel * PANEL);
             for (at, row) in values.chunks_exact_mut(PANEL).enumerate() {
                 let (tap, k) = (at / len, at % len);
@@ -61,11 +60,23 @@ impl Packed {
                 }
             }
         }
-        let mut padded = vec![0.0; panels * PANEL];
         if let Some(bias) = bias {
-            padded[..outputs].copy_from_slice(bias);
+            packed.bias[..outputs].copy_from_slice(bias);
         }
-        Packed { weight: packed, bias: padded, blocks: blocks(taps, len), depth, outputs, taps, len }
+        packed
+    }
+
+    /// The same with all weights zero.
+    pub fn zeros(outputs: usize, taps: usize, len: usize) -> Packed {
+        let (depth, panels) = (taps * len, outputs.div_ceil(PANEL));
+        let (weight, bias) = (vec![0.0; panels * depth * PANEL], vec![0.0; panels * PANEL]);
+        Packed { weight, bias, blocks: blocks(taps, len), depth, outputs, taps, len }
+    }
+
+    /// Sets the weight of an output for an element of the summed axis.
+    #[inline]
+    pub fn set(&mut self, output: usize, element: usize, value: f32) {
+        self.weight[(output / PANEL * self.depth + element) * PANEL + output % PANEL] = value;
     }
 
     /// Outputs.
@@ -152,6 +163,8 @@ pub(super) struct Product<'a> {
     stride: usize,
     begin: Option<(*const f32, usize)>,
     range: Range,
+    /// Whether the rows of the result lie one behind the other and are written once, from first to last.
+    is_dense: bool,
 }
 
 impl<'a> Product<'a> {
@@ -172,7 +185,8 @@ impl<'a> Product<'a> {
         range: Range,
     ) -> Self {
         assert!(packed.taps * count + ROWS <= rows.len() && panels.end <= packed.panels());
-        Product { packed, rows, count, panels: (panels.start, panels.end), out, stride, begin, range }
+        let is_dense = stride == packed.outputs && packed.panels() == 1 && packed.blocks.len() == 1;
+        Product { packed, rows, count, panels: (panels.start, panels.end), out, stride, begin, range, is_dense }
     }
 }
 
@@ -239,8 +253,10 @@ impl Product<'_> {
         } else {
             Some((out.cast_const(), self.stride))
         };
-        if part.width == PANEL {
-            // SAFETY: `out` and `begin` hold 16 floats in each of M rows.
+        // Results of dense rows may spill into the rows behind, which are written later.
+        let spills = self.is_dense && begin.is_none() && (row + M) * self.stride + PANEL <= self.count * self.stride;
+        if part.width == PANEL || spills {
+            // SAFETY: `out` and `begin` hold 16 floats in each of M rows; where results spill, `out` has room behind them.
             unsafe { self.sum::<L, M>(lanes, part, row, begin, out, self.stride) };
             return;
         }

@@ -118,6 +118,17 @@ impl<'a> Rows<'a> {
         Rows { ptr: self.ptr.wrapping_add(first * self.stride), count, ..*self }
     }
 
+    /// `count` rows from `first` on as one slice, where there is no gap between them.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn dense(&self, first: usize, count: usize) -> Option<&'a [f32]> {
+        assert!(first + count <= self.count);
+        // SAFETY: the rows are part of what is borrowed, and lie one behind the other.
+        let slice = || unsafe { std::slice::from_raw_parts(self.ptr.add(first * self.stride), count * self.width) };
+        (self.stride == self.width).then(slice)
+    }
+
     /// A row.
     ///
     /// # Panics

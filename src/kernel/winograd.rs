@@ -28,8 +28,7 @@ impl Weights {
     pub fn new(unit: usize, [out_c, in_c]: [usize; 2], weight: &[f32], bias: Option<&[f32]>) -> Weights {
         assert!((unit == 2 || unit == 4) && weight.len() == out_c * in_c * 9);
         let side = unit + 2;
-        let count = out_c * in_c;
-        let mut carried = vec![0.0f32; side * side * count];
+        let mut positions: Vec<Packed> = (0..side * side).map(|_| Packed::zeros(out_c, 1, in_c)).collect();
         for (at, taps) in weight.chunks_exact(9).enumerate() {
             let taps: [f64; 9] = std::array::from_fn(|tap| f64::from(taps[tap]));
             // G g, three columns; then (G g) Gᵀ.
@@ -37,14 +36,10 @@ impl Weights {
             for y in 0..side {
                 let row = filter(unit, [columns[0][y], columns[1][y], columns[2][y]]);
                 for (x, &value) in row[..side].iter().enumerate() {
-                    carried[(y * side + x) * count + at] = value as f32;
+                    positions[y * side + x].set(at / in_c, at % in_c, value as f32);
                 }
             }
         }
-        let positions = carried
-            .chunks_exact(count)
-            .map(|weight| Packed::new(out_c, 1, in_c, |o, _, i| weight[o * in_c + i], None))
-            .collect();
         Weights { unit, positions, bias: bias.map_or_else(|| vec![0.0; out_c], <[f32]>::to_vec) }
     }
 
