@@ -1,11 +1,13 @@
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ndarray::{ArrayD, IxDyn};
 
 use super::weights::Weights;
 use super::{Outcome, Source, print};
 use crate::Executable;
+use crate::kernel::measure;
+use crate::plan::Step;
 
 /// Time a net: warm-up, median and spread, and each layer
 #[derive(Debug, Args)]
@@ -23,9 +25,29 @@ pub(super) struct Bench {
     /// Runs in front that do not
     #[arg(long, value_name = "N", default_value_t = 3)]
     warmup: u32,
-    /// A line for each layer
+    /// A line for each step, with the share of what this machine can multiply, which is measured first
     #[arg(long)]
     per_layer: bool,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+/// A step with its median time.
+struct Layer {
+    path: String,
+    kernel: &'static str,
+    time: Duration,
+    macs: u64,
 }
 
 impl Bench {
@@ -46,19 +68,103 @@ impl Bench {
             }
         }
         totals.sort_unstable();
+        let layers = if self.per_layer { self.layers(&executable, layers)? } else { Vec::new() };
+        let peak = if self.per_layer { Some(measure::peak_gflops(executable.threads())) } else { None };
+        match self.format {
+            Format::Table => print(&self.table(&compiled.net.name, &executable, &totals, &layers, peak)),
+            Format::Json => print(&self.json(&compiled.net.name, &executable, &totals, &layers, peak)),
+        }
+    }
+
+    /// The steps with their median times.
+    fn layers(&self, executable: &Executable, times: Vec<Vec<Duration>>) -> Result<Vec<Layer>, crate::RunError> {
+        let plan = executable.plan(self.batch as usize)?;
+        let layer = |(step, mut times): (&Step, Vec<Duration>)| {
+            times.sort_unstable();
+            let macs = step.macs(executable.optimised()) * u64::from(self.batch);
+            Layer { path: step.path.clone(), kernel: step.kernel.name(), time: median(&times), macs }
+        };
+        Ok(plan.steps.iter().zip(times).map(layer).collect())
+    }
+
+    fn table(
+        &self,
+        net: &str,
+        executable: &Executable,
+        totals: &[Duration],
+        layers: &[Layer],
+        peak: Option<f64>,
+    ) -> String {
         let mut text = format!(
-            "{}: batch {}, {} runs, median {}, fastest {}, slowest {}\n",
-            compiled.net.name,
+            "{net}: batch {}, threads {}, {} runs, median {}, fastest {}, slowest {}\n",
             self.batch,
+            executable.threads().count(),
             self.runs,
-            milliseconds(median(&totals)),
+            milliseconds(median(totals)),
             milliseconds(totals[0]),
             milliseconds(totals[totals.len() - 1]),
         );
-        if self.per_layer {
-            text.push_str(&per_layer(&executable, self.batch as usize, layers)?);
+        let Some(peak) = peak else { return text };
+        text.push_str(&format!("peak of this machine: {peak:.1} GFLOP/s in products that fit the caches\n"));
+        let whole: f64 = layers.iter().map(|layer| layer.time.as_secs_f64()).sum();
+        let width = layers.iter().map(|layer| layer.path.len()).max().unwrap_or(0);
+        for layer in layers {
+            let rate = layer
+                .gflops()
+                .map_or(String::new(), |rate| format!("{rate:>6.1} GFLOP/s  {:>5.1} % of peak", 100.0 * rate / peak));
+            let line = format!(
+                "  {:width$}  {:14} {:>10}  {:>5.1} %  {rate}",
+                layer.path,
+                layer.kernel,
+                milliseconds(layer.time),
+                100.0 * layer.time.as_secs_f64() / whole.max(1e-9),
+            );
+            text.push_str(line.trim_end());
+            text.push('\n');
         }
-        print(&text)
+        text
+    }
+
+    fn json(
+        &self,
+        net: &str,
+        executable: &Executable,
+        totals: &[Duration],
+        layers: &[Layer],
+        peak: Option<f64>,
+    ) -> String {
+        let seconds = Duration::as_secs_f64;
+        let mut report = serde_json::json!({
+            "schema": "netc.bench/1",
+            "net": net,
+            "batch": self.batch,
+            "threads": executable.threads().count(),
+            "runs": self.runs,
+            "median_seconds": seconds(&median(totals)),
+            "fastest_seconds": seconds(&totals[0]),
+            "slowest_seconds": seconds(&totals[totals.len() - 1]),
+        });
+        if let Some(peak) = peak {
+            let layer = |layer: &Layer| {
+                serde_json::json!({
+                    "layer": layer.path,
+                    "kernel": layer.kernel,
+                    "seconds": seconds(&layer.time),
+                    "macs": layer.macs,
+                    "gflops": layer.gflops(),
+                })
+            };
+            report["peak_gflops"] = peak.into();
+            report["layers"] = layers.iter().map(layer).collect();
+        }
+        format!("{report:#}\n")
+    }
+}
+
+impl Layer {
+    /// Operations a second of the products, in units of 10^9; `None` without products.
+    fn gflops(&self) -> Option<f64> {
+        (self.macs != 0).then(|| 2.0 * self.macs as f64 / self.time.as_secs_f64().max(1e-9) / 1e9)
     }
 }
 
@@ -73,33 +179,6 @@ fn inputs(executable: &Executable, batch: usize) -> Vec<ArrayD<f32>> {
         })
     };
     executable.inputs().into_iter().map(make).collect()
-}
-
-fn per_layer(executable: &Executable, batch: usize, layers: Vec<Vec<Duration>>) -> Result<String, crate::RunError> {
-    let plan = executable.plan(batch)?;
-    let medians: Vec<Duration> = layers
-        .into_iter()
-        .map(|mut times| {
-            times.sort_unstable();
-            median(&times)
-        })
-        .collect();
-    let whole: f64 = medians.iter().map(Duration::as_secs_f64).sum();
-    let width = plan.steps.iter().map(|step| step.path.len()).max().unwrap_or(0);
-    let mut text = String::new();
-    for (step, &time) in plan.steps.iter().zip(&medians) {
-        let seconds = time.as_secs_f64().max(1e-9);
-        let macs = step.macs(executable.optimised()) * batch as u64;
-        let rate = if macs == 0 { String::new() } else { format!("{:.1} GFLOP/s", 2.0 * macs as f64 / seconds / 1e9) };
-        text.push_str(&format!(
-            "  {:width$}  {:16} {:>10}  {:>5.1} %  {rate}\n",
-            step.path,
-            step.kernel.name(),
-            milliseconds(time),
-            100.0 * seconds / whole.max(1e-9),
-        ));
-    }
-    Ok(text)
 }
 
 fn median(sorted: &[Duration]) -> Duration {

@@ -164,6 +164,8 @@ pub struct Context<'a> {
 const POINTERS: usize = 2048;
 /// Rows of a task, where the pointers leave room for as many.
 const BLOCK: usize = 96;
+/// Pixels of a map that is dealt by outputs instead.
+const SMALL: usize = 256;
 
 /// Any convolution.
 pub fn direct(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, output: &mut RowsMut, around: &Around) {
@@ -269,7 +271,7 @@ impl Split {
     fn of(g: &Geometry, threads: usize, taps: usize, panels: usize) -> Split {
         let pixels = g.pixels();
         let fitting = (POINTERS.saturating_sub(ROWS) / taps).max(1);
-        let (rows, panel_blocks) = if pixels <= 2 * BLOCK.min(fitting) && threads.min(2) <= panels {
+        let (rows, panel_blocks) = if pixels <= SMALL.min(fitting) && threads.min(2) <= panels {
             (pixels, (threads * 4).min(panels))
         } else {
             (BLOCK.min(fitting), 1)
@@ -279,6 +281,8 @@ impl Split {
             return Split { rows: pixels, row_blocks: 1, panel_blocks: 1 };
         }
         let row_blocks = pixels.div_ceil(rows).max(1);
+        // As many for each thread.
+        let row_blocks = if panel_blocks == 1 { row_blocks.next_multiple_of(threads).min(pixels) } else { row_blocks };
         Split { rows: pixels.div_ceil(row_blocks), row_blocks, panel_blocks }
     }
 }

@@ -141,6 +141,11 @@ impl Executable {
         &self.optimised
     }
 
+    /// The threads that it runs on.
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
     /// Patterns of names to ignore that met no name of the checkpoint.
     pub fn idle_patterns(&self) -> &[String] {
         &self.idle_patterns
