@@ -81,7 +81,7 @@ class Worker:
         except ValueError:
             self.messages.seek(0)
             said = self.messages.read().strip().splitlines()[-8:]
-            text = "\n".join([line.strip(), *said]).strip()
+            text = "\n".join([line.strip(), *said]).strip() or "it ended without a word"
             raise WorkerFailed(f"{self.engine.name} on {self.case}: {text}") from None
 
     def ask(self, command):

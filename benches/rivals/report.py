@@ -5,6 +5,7 @@ import statistics
 from cases import ALL
 
 NETC = "netc"
+QUIET = 0.3  # cores that others may use
 
 
 def quartiles(values):
@@ -129,7 +130,8 @@ def made(results):
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']} GiB of memory, {machine['system']}. {versions}. "
         f"netc at {', '.join(commits)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}. "
-        f"The rest of the machine kept {others:.1f} cores busy meanwhile (median over the rows).\n"
+        f"The rest of the machine kept {others:.1f} cores busy meanwhile (median over the rows)"
+        + (": too much for these figures to be relied on.\n" if others > QUIET else ".\n")
     )
 
 

@@ -63,7 +63,7 @@ def main():
 
 
 def run(chosen, results):
-    """Measures case by case and keeps each at once; gives whether all outputs agree."""
+    """Measures case by case and keeps each at once; gives whether all were measured and all outputs agree."""
     engines = [Engine("netc", chosen.netc or build("netc"))]
     engines += [Engine(*also.split("=", 1)) for also in chosen.also]
     engines += [Engine(name, build("rten") if name == "rten" else None) for name in chosen.rivals]
@@ -73,22 +73,28 @@ def run(chosen, results):
     agree = True
     for case in chosen.nets:
         for threads in chosen.threads:
-            entry = measure_one(chosen, case, threads, engines)
-            keep(results, entry, chosen.json)
+            try:
+                entry = measure_one(chosen, case, threads, engines, results)
+            except WorkerFailed as failure:
+                print(f"not measured: {failure}", file=sys.stderr)
+                agree = False
+                continue
             for name, error in report.disagreements(entry, BOUND).items():
                 print(f"{case}: {name} is off by {error:.1e}", file=sys.stderr)
                 agree = False
     return agree
 
 
-def measure_one(chosen, case, threads, engines):
+def measure_one(chosen, case, threads, engines, results):
     print(f"{case} on {threads}: ", end="", file=sys.stderr, flush=True)
     entry = {"case": str(case), "threads": threads, "date": str(datetime.date.today()), "netc": machine.commit()}
     if chosen.rounds:
         entry["engines"], entry["others"] = measure.rounds(case, threads, engines, chosen.rounds, chosen.turn)
         tell(entry)
+        keep(results, entry, chosen.json)
     if chosen.starts:
         entry["starts"] = measure.starts(case, threads, engines, chosen.starts)
+        keep(results, entry, chosen.json)
     return entry
 
 
@@ -129,7 +135,4 @@ def insert(page, text):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WorkerFailed as failure:
-        sys.exit(f"rivals.py: {failure}")
+    sys.exit(main())
