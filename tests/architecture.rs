@@ -199,7 +199,8 @@ fn unsafe_stands_in_kernel_only() {
     ["tests", "benches", "examples"].iter().map(Path::new).filter(|folder| folder.exists()).for_each(|folder| {
         rust_files(folder, &mut others);
     });
-    others.retain(|path| *path != Path::new(file!()));
+    // rten is a package of its own, which only maps a rival's model with the rival's own unsafe function.
+    others.retain(|path| *path != Path::new(file!()) && !path.starts_with("benches/rivals/rten"));
     for path in others {
         let (text, _) = without_tests(&fs::read_to_string(&path).unwrap());
         assert_eq!(words(&text, "unsafe").next(), None, "{}", path.display());
