@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod measure;
 pub mod op;
 pub mod opt;
+pub mod picture;
 pub mod plan;
 pub mod report;
 pub mod run;

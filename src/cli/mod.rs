@@ -11,6 +11,7 @@ mod diff;
 mod expand;
 mod explain;
 mod fmt;
+mod graph;
 mod init;
 mod input;
 mod new;
@@ -44,6 +45,7 @@ enum Command {
     Shapes(shapes::Shapes),
     Cost(cost::Cost),
     Diff(diff::Diff),
+    Graph(graph::Graph),
     Run(run::Run),
     Fmt(fmt::Fmt),
     Expand(expand::Expand),
@@ -122,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Shapes(command) => command.run(),
         Command::Cost(command) => command.run(),
         Command::Diff(command) => command.run(),
+        Command::Graph(command) => command.run(),
         Command::Profile(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Fmt(command) => command.run(),

@@ -26,7 +26,7 @@ pub use verify::{Broken, verify};
 pub type NodeId = NodeIndex<u32>;
 
 /// One result of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId {
     /// The node.
     pub node: NodeId,

@@ -12,6 +12,8 @@ mod html;
 mod json;
 pub mod shapes;
 
+pub(crate) use html::escaped;
+
 /// How a table looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {

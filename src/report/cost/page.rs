@@ -147,10 +147,17 @@ fn receptive_field(report: &Report) -> String {
 fn bottleneck_section(report: &Report) -> String {
     let ids = ["bottlenecks", "inverted", "pointwise"];
     let section = |(part, id): (bottlenecks::Part, &str)| {
-        let (title, words) = (escaped(part.title), escaped(&part.words));
+        let (title, words) = (escaped(part.title), escaped(&under(part.title, &part.words)));
         format!("<h2>{title}</h2>\n<p>{words}</p>\n{}", html::table(&part.grid, id))
     };
     bottlenecks::parts(report).into_iter().zip(ids).map(section).collect()
+}
+
+/// A text without the heading that it begins with, from a capital letter on.
+fn under(heading: &str, words: &str) -> String {
+    let rest = words.strip_prefix(&format!("{}: ", heading.to_lowercase())).unwrap_or(words);
+    let mut letters = rest.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn rows(report: &Report, groups: &[Group], by: By) -> String {
