@@ -204,8 +204,7 @@ impl Misfit<'_> {
         }
         let mut site = node.origin.call.as_ref()?;
         for _ in 0..256 {
-            let params: Vec<String> =
-                site.args.split(", ").filter_map(|arg| Some(arg.split_once(" = ")?.0.to_owned())).collect();
+            let params: Vec<String> = site.args.iter().map(|(name, _)| name.clone()).collect();
             if !params.iter().any(|param| param == name) {
                 return None;
             }
@@ -447,14 +446,14 @@ fn same_call(a: Option<&Arc<CallSite>>, b: Option<&Arc<CallSite>>) -> bool {
 }
 
 /// Padding that keeps the size of a window which has none.
-fn padded(windows: &Windows) -> Option<(Windows, String)> {
+pub(super) fn padded(windows: &Windows) -> Option<(Windows, String)> {
     if windows.padding != Padding::Sides([0; 4]) {
         return None;
     }
     let halves = [0, 1].map(|axis| (windows.extent(axis) - 1) / 2);
     let text = if halves[0] == halves[1] { halves[0].to_string() } else { format!("[{}, {}]", halves[0], halves[1]) };
     let padding = Padding::Sides([halves[0], halves[1], halves[0], halves[1]]);
-    (halves != [0, 0]).then(|| (Windows { padding, ..windows.clone() }, text))
+    (halves != [0, 0]).then_some((Windows { padding, ..*windows }, text))
 }
 
 /// A window without a stride with each of the usual ones; `written` is what the other branch has.
@@ -464,7 +463,7 @@ fn strided(windows: &Windows, written: Option<&str>) -> Vec<(Windows, String)> {
     }
     let with = |stride: u64| {
         let text = written.map_or_else(|| stride.to_string(), str::to_owned);
-        (Windows { stride: [stride; 2], ..windows.clone() }, text)
+        (Windows { stride: [stride; 2], ..*windows }, text)
     };
     [2, 3, 4, 8].map(with).into_iter().collect()
 }
