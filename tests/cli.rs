@@ -309,3 +309,38 @@ fn the_shipped_images_run() {
     assert!(logits.iter().all(|value| value.is_finite()));
     assert!(logits.iter().any(|&value| value != logits[[0, 0]]));
 }
+
+/// A value that is tapped is told when no file takes it; inputs of one run are one batch.
+#[test]
+fn taps_are_told_and_batches_must_agree() {
+    let folder = TempDir::new().unwrap();
+    let tiny = file(&folder, "tiny.net", TINY);
+    let photo = "assets/fashion-mnist/04_bag.png";
+    let (out, _) = expect(&netc(&["run", &tiny, "--input", photo, "--tap", "c", "--top", "1"]), 0);
+    assert!(out.contains(": c 1x4x6x6 from "), "{out}");
+    let two = "net two { input left: [1, 2, 2]; input right: [1, 2, 2]; add(left, right); output y }";
+    let two = file(&folder, "two.net", two);
+    let array = |name: &str, samples: usize, value: f32| {
+        let path = folder.path().join(name);
+        netc::data::npy::save(&path, ndarray::ArrayD::from_elem(vec![samples, 1, 2, 2], value).view()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (one, more) = (array("one.npy", 1, 1.0), array("more.npy", 2, 1.0));
+    let (left, right) = (format!("left={one}"), format!("right={more}"));
+    fails(&["run", &two, "--input", &left, &right], 1, &["`right` has 2 samples, but `left` has 1"]);
+    fails(&["run", &two, "--input", &left, &left, &right], 2, &["input `left` is given twice"]);
+    let nan = format!("right={}", array("nan.npy", 1, f32::NAN));
+    let (out, _) = expect(&netc(&["run", &two, "--input", &left, &nan]), 0);
+    assert!(out.ends_with(": y 1x1x2x2, 4 of 4 values are NaN\n"), "{out}");
+}
+
+/// A value of `--set` that is wrong is one mistake: what uses the parameter stays quiet.
+#[test]
+fn a_wrong_setting_is_one_error() {
+    let folder = TempDir::new().unwrap();
+    let net = "net n(classes = 3) { input x: [1, 2, 2]; flatten; fc: linear(classes); output y }";
+    let path = file(&folder, "n.net", net);
+    fails(&["check", &path, "--set", "classes=many"], 1, &["unknown name `many`", "\n1 error\n"]);
+    let (out, _) = expect(&netc(&["explain", "lost_border"]), 0);
+    assert!(out.starts_with("W0505"), "{out}");
+}

@@ -100,7 +100,9 @@ impl Run {
             let Some((name, path)) = input.split_once('=') else {
                 return Err(Failure::Call(format!("the net has several inputs: write --input NAME={input}")));
             };
-            given.insert(name, PathBuf::from(path));
+            if given.insert(name, PathBuf::from(path)).is_some() {
+                return Err(Failure::Call(format!("input `{name}` is given twice")));
+            }
         }
         let names: Vec<&str> = compiled.net.inputs.iter().map(|&id| compiled.net.node(id).path.as_str()).collect();
         if let Some(unknown) = given.keys().find(|name| !names.contains(name)) {
@@ -238,11 +240,13 @@ impl Ready<'_> {
                 .collect();
             report.rows.push(serde_json::json!({"input": name, "top": listed}));
         }
-        if scores.is_none() {
-            for (name, result) in report.names.iter().zip(&results) {
-                text.push_str(&format!("{}: {name} {}\n", item.name, summary(result)));
-                report.rows.push(serde_json::json!({"input": item.name, "output": name, "shape": result.shape()}));
-            }
+        // Of a vector the classes tell all; what is tapped is told beside them, unless a file takes it.
+        let tapped = if run.output.is_none() { run.tap.len() } else { 0 };
+        let told = if scores.is_none() { results.len() } else { tapped };
+        let skipped = results.len().saturating_sub(told);
+        for (name, result) in report.names.iter().zip(&results).skip(skipped) {
+            text.push_str(&format!("{}: {name} {}\n", item.name, summary(result)));
+            report.rows.push(serde_json::json!({"input": item.name, "output": name, "shape": result.shape()}));
         }
         Ok(if run.format == Format::Json { String::new() } else { text })
     }
@@ -350,7 +354,11 @@ fn row(name: &str, top: &[(usize, f32)], labels: Option<&Labels>, rows: usize) -
 fn summary(values: &ArrayD<f32>) -> String {
     let (least, most) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
     let sizes: Vec<String> = values.shape().iter().map(usize::to_string).collect();
-    format!("{} from {least:.6} to {most:.6}", sizes.join("x"))
+    let range = if least <= most { format!(" from {least:.6} to {most:.6}") } else { String::new() };
+    match values.iter().filter(|value| value.is_nan()).count() {
+        0 => format!("{}{range}", sizes.join("x")),
+        nan => format!("{}{range}, {nan} of {} values are NaN", sizes.join("x"), values.len()),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

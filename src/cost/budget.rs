@@ -84,25 +84,28 @@ fn sum(net: &Net, budget: &Budget, metric: Metric, layers: &[(NodeId, &Counts)])
     Ok(Spent { value: dim::sum(parts.iter().map(|(_, _, part)| part))?, parts })
 }
 
-/// The most bytes alive while a node of the budget runs, and the values that are alive at the net's peak.
+/// Of a net its peak and the values that are alive there; of a block the most bytes alive while one of its nodes runs,
+/// and that node.
 fn peak(net: &Net, budget: &Budget, memory: &Memory) -> Result<Spent, DimError> {
+    let mut step = None;
     let value = match members(net, budget) {
         None => memory.peak_bytes.clone(),
         Some(members) if memory.sample.is_empty() => {
             let schedule = &memory.schedule;
             let steps = schedule.order.iter().zip(&schedule.alive).filter(|(id, _)| members[id.index()]);
-            Some(Dim::from(steps.map(|(_, &alive)| alive).max().unwrap_or(0)))
+            step = steps.max_by_key(|&(_, &alive)| alive);
+            Some(Dim::from(step.map_or(0, |(_, &alive)| alive)))
         }
         Some(_) => None,
     };
     let text = || format!("the peak depends on {}", symbols(memory));
     let value = value.ok_or_else(|| DimError::NotProvable { text: text() })?;
-    let whole = budget.members.is_none();
-    let parts = memory.at_peak.iter().filter(|_| whole).map(|(value, bytes)| {
-        let node = net.node(value.node);
-        (node.path.clone(), node.origin.span, bytes.clone())
-    });
-    Ok(Spent { value, parts: parts.collect() })
+    let part = |id: NodeId, bytes: Dim| (net.node(id).path.clone(), net.node(id).origin.span, bytes);
+    let parts = match budget.members {
+        None => memory.at_peak.iter().map(|(value, bytes)| part(value.node, bytes.clone())).collect(),
+        Some(_) => step.iter().map(|&(&id, &alive)| part(id, Dim::from(alive))).collect(),
+    };
+    Ok(Spent { value, parts })
 }
 
 fn symbols(memory: &Memory) -> String {
@@ -185,7 +188,11 @@ fn exceeded(net: &Net, budget: &Budget, spent: &Spent) -> Diagnostic {
             (Some(part), Some(value)) if 0 < value => format!(", {:.1} %", part as f64 * 100.0 / value as f64),
             _ => String::new(),
         };
-        let alive = if budget.metric == Metric::PeakMemory { " at the peak" } else { "" };
+        let alive = match (budget.metric, &budget.members) {
+            (Metric::PeakMemory, None) => " at the peak",
+            (Metric::PeakMemory, Some(_)) => " alive while it runs",
+            _ => "",
+        };
         diagnostic.also(span, format!("{text}: {}{alive}{share}", amount(budget.metric, &part)))
     })
 }

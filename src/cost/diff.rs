@@ -1,7 +1,8 @@
 //! What differs between two nets: structure by path, shapes and costs.
 //!
 //! Labelled layers correspond by path. Layers without a label correspond by their place: the labelled layer before them
-//! in their scope, their kind and their number after it, so that an insertion elsewhere does not shift them; what is
+//! in their scope, their kind and their number after it, so that an insertion elsewhere does not shift them. Where only
+//! one side has a label, as in the flat form of a net, the same path and kind will do. What is
 //! left over after the same labelled layer is paired in order, as one operator in the place of another.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -204,8 +205,21 @@ fn pair(before: Side, after: Side) -> HashMap<NodeId, NodeId> {
     let by_place: HashMap<&Place, NodeId> = old.iter().map(|(id, place)| (place, *id)).collect();
     let mut partner: HashMap<NodeId, NodeId> =
         new.iter().filter_map(|(id, place)| Some((*id, *by_place.get(place)?))).collect();
+    let mut found: HashSet<NodeId> = partner.values().copied().collect();
+    let key = |side: Side, id: NodeId| (side.net.node(id).path.clone(), side.net.node(id).op.describe().0);
+    // By path and kind, and whether there is a label: one with a label is for one without.
+    let alone = old.iter().filter(|(id, _)| !found.contains(id));
+    let by_path: HashMap<_, NodeId> =
+        alone.map(|(id, place)| ((key(before, *id), place.anchor().is_none()), *id)).collect();
+    for (id, place) in &new {
+        if let (false, Some(&old)) =
+            (partner.contains_key(id), by_path.get(&(key(after, *id), place.anchor().is_some())))
+        {
+            partner.insert(*id, old);
+            found.insert(old);
+        }
+    }
     // What has no counterpart, in lists by the labelled layer before it.
-    let found: HashSet<NodeId> = partner.values().copied().collect();
     let mut left: HashMap<(&str, &str), VecDeque<NodeId>> = HashMap::new();
     for (id, place) in old.iter().filter(|(id, _)| !found.contains(id)) {
         if let Some(anchor) = place.anchor() {

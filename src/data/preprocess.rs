@@ -176,6 +176,17 @@ pub enum PreprocessFault {
 }
 
 impl PreprocessFault {
+    /// The word in the language that is at fault, where it is one.
+    pub fn name(&self) -> Option<&'static str> {
+        match *self {
+            PreprocessFault::Empty { name, .. }
+            | PreprocessFault::TooManyPixels { name, .. }
+            | PreprocessFault::Count { name, .. }
+            | PreprocessFault::Value { name, .. } => Some(name),
+            PreprocessFault::NoCrop { .. } | PreprocessFault::CropTooLarge { .. } => None,
+        }
+    }
+
     /// What to do about it, as a sentence without its full stop.
     pub fn fix(&self) -> String {
         match self {

@@ -106,9 +106,10 @@ codes! {
     W0506 "tight_budget" "a budget within 2 % of its bound";
 }
 
-/// The row of a code given as text, in any case.
+/// The row of a code given as text, in any case, or of the name of advice.
 pub fn lookup(code: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.code.0.eq_ignore_ascii_case(code))
+    let named = |row: &&Row| !row.name.is_empty() && row.name == code;
+    TABLE.iter().find(|row| row.code.0.eq_ignore_ascii_case(code) || named(row))
 }
 
 /// What `netc explain CODE` prints: the summary and the explanation, examples indented; `None` for an unknown code.
@@ -156,6 +157,7 @@ mod tests {
     #[test]
     fn an_explanation_is_found_in_any_case() {
         assert_eq!(lookup("w0501").unwrap().code, W0501);
+        assert_eq!(lookup("bias_before_norm").unwrap().code, W0501);
         assert!(explain("E9999").is_none() && explain("").is_none());
     }
 

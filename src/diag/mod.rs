@@ -117,6 +117,13 @@ impl Diagnostic {
         self.help.push(Help { text: text.into(), edits: vec![Edit { span, replacement: replacement.into() }] });
         self
     }
+
+    /// Adds a suggestion, if there is one.
+    #[must_use]
+    pub fn with_fix(mut self, fix: Option<Help>) -> Self {
+        self.help.extend(fix);
+        self
+    }
 }
 
 /// Collects the diagnostics of a run; the same code at the same place is kept once, so a mistake in a block that is
@@ -155,11 +162,18 @@ impl Sink {
 /// The candidate nearest to a misspelt `name`, if one is near enough to be meant: a few letters away, or with the same
 /// beginning or end, as `pad` and `padding` or `channels` and `out_channels`.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (name.chars().count() / 3).max(1);
+    // Of a single letter every other is one step away.
+    let allowed = match name.chars().count() {
+        0 | 1 => 0,
+        letters => (letters / 3).max(1),
+    };
     let distance = |candidate: &str| {
         let (short, long) = if candidate.len() < name.len() { (candidate, name) } else { (name, candidate) };
         let is_part = 3 <= short.len() && (long.starts_with(short) || long.ends_with(short));
         let letters = strsim::damerau_levenshtein(name, candidate);
+        if name.eq_ignore_ascii_case(candidate) {
+            return (0 < letters).then_some(1);
+        }
         if letters <= allowed { (0 < letters).then_some(letters) } else { is_part.then_some(allowed + letters) }
     };
     candidates
@@ -186,10 +200,14 @@ mod tests {
             ("pad", None),
             ("dilation", None),
             ("k", None),
+            ("Bias", Some("bias")),
+            ("STRIDE", Some("stride")),
             ("", None),
         ] {
             assert_eq!(nearest(name, params), near, "{name}");
         }
+        assert_eq!(nearest("d", ["c", "h", "w"]), None);
+        assert_eq!(nearest("h", ["H", "W"]), Some("H"));
         assert_eq!(nearest("layer12", ["layer1", "layer2", "lay"]), Some("layer1"));
     }
 

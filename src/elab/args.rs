@@ -74,7 +74,14 @@ impl Elab<'_> {
     fn eval_arg(&mut self, target: Target, param: usize, expr: &Expr) -> Eval<Value> {
         let Target::Layer(signature) = target else { return self.eval(expr) };
         let param = &signature.params[param];
-        let ExprKind::Path(path) = &expr.kind else { return self.eval(expr) };
+        let path = match &expr.kind {
+            ExprKind::Path(path) => path,
+            ExprKind::Str(label) if param.kind == ParamKind::SizeOf => {
+                let tensor = self.find_tensor(label);
+                return tensor.map(Value::Tensor).ok_or_else(|| self.no_such_tensor(label, expr.span));
+            }
+            _ => return self.eval(expr),
+        };
         match param.kind {
             ParamKind::Plain => {}
             ParamKind::Words(words) => {
@@ -104,7 +111,7 @@ impl Elab<'_> {
         self.eval(expr)
     }
 
-    fn param_names(&self, target: Target) -> Vec<String> {
+    pub(super) fn param_names(&self, target: Target) -> Vec<String> {
         match target {
             Target::Layer(signature) => signature.params.iter().map(|param| param.name.to_owned()).collect(),
             Target::Block(id) => self.program.block(id).params.iter().map(|param| param.name.text.clone()).collect(),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::args::LayerArgs;
 use super::error::{FileError, NameError, WiringError, count};
+use super::familiar::familiar;
 use super::labels::LabelTree;
 use super::load::BlockId;
 use super::statement::{Branches, Operand};
-use super::value::{Callable, Given, Tensor, Value};
+use super::value::{Callable, Given, Target, Tensor, Value};
 use super::{Elab, Eval, Frame, Reported};
-use crate::diag::{Diagnostic, Span, nearest};
+use crate::diag::{Diagnostic, Span, codes, nearest};
 use crate::ir::{CallSite, Node, ValueId};
 use crate::op::{self, Op, ShapeError, Signature, attr::Operands};
 use crate::shape::error::{self as misfit, Form, Misfit, Scope};
@@ -41,7 +42,8 @@ impl<'a> Elab<'a> {
         names.push("sequential".to_owned());
         names.extend(self.program.units[self.frame().unit].blocks.keys().cloned());
         names.sort();
-        let near = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let near = familiar(name, &names).or_else(|| nearest(name, names.iter().copied())).map(str::to_owned);
         Err(self.report(NameError::UnknownLayer { name: name.clone(), near, bound_to: bound, span }))
     }
 
@@ -92,6 +94,12 @@ impl<'a> Elab<'a> {
                         Some(tensor) => tensor,
                         None => return Err(self.no_such_tensor(label, arg.span)),
                     },
+                    ExprKind::Int(label) if self.find_tensor(&label.to_string()).is_some() => {
+                        let title = "a label that is a number stands in quotes here";
+                        let quoted = format!("\"{label}\"");
+                        let diagnostic = Diagnostic::new(codes::E0208, arg.span, title);
+                        return Err(self.report(diagnostic.fix("put it in quotes", arg.span, quoted)));
+                    }
                     _ => {
                         let value = self.eval(&arg.value)?;
                         return Err(self.wrong_type("an operand", "a value of the net", &value, arg.span));
@@ -140,9 +148,9 @@ impl<'a> Elab<'a> {
                 Err(self.report(WiringError::EmptyGroup { group, span: call.name.span }))
             }
             [only] => Ok(only.tensor),
-            _ => self.node(call, signature, &given?, branches.results, labels),
-        }?;
-        Ok((value, tree))
+            _ => given.and_then(|given| self.node(call, signature, &given, branches.results, labels)),
+        };
+        Ok((value.unwrap_or(Tensor::Failed), tree))
     }
 
     /// Appends a node.
@@ -256,7 +264,7 @@ impl<'a> Elab<'a> {
         let site = Arc::new(CallSite {
             span: call.span,
             block: definition.name.text.clone(),
-            args: String::new(),
+            args: Vec::new(),
             caller: self.frame().call.clone(),
         });
         self.frames.push(Frame {
@@ -269,9 +277,9 @@ impl<'a> Elab<'a> {
         });
         let bound = self.bind_params(definition, &given, call.span);
         let Frame { names, .. } = self.frame();
-        let args: Vec<String> = names.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let site =
-            CallSite { args: args.join(", "), span: site.span, block: site.block.clone(), caller: site.caller.clone() };
+        let args: Vec<(String, String)> =
+            names.iter().map(|(name, value)| (name.clone(), self.words_of(value))).collect();
+        let site = CallSite { args, span: site.span, block: site.block.clone(), caller: site.caller.clone() };
         self.frame_mut().call = Some(Arc::new(site));
         let result = match bound {
             Ok(()) => {
@@ -289,6 +297,30 @@ impl<'a> Elab<'a> {
         self.close_budgets();
         self.frames.pop();
         result
+    }
+
+    /// A value as it may be written, cut when it is long; of a value of the net the shape.
+    fn words_of(&self, value: &Value) -> String {
+        match value {
+            Value::Callable(callable) => self.call_words(callable),
+            Value::Tensor(Tensor::Value(value)) => format!("a value {}", self.shapes.of(*value)),
+            value => value.to_string(),
+        }
+    }
+
+    fn call_words(&self, callable: &Callable) -> String {
+        let (name, params) = match callable.target {
+            Target::Layer(signature) => (signature.layer, self.param_names(callable.target)),
+            Target::Block(id) => (self.program.block(id).name.text.as_str(), self.param_names(callable.target)),
+        };
+        let words = |given: &Given| {
+            let value = given.value.as_ref().map(|value| value.brief(20));
+            format!("{} = {}", params[given.param], value.unwrap_or_default())
+        };
+        match callable.args.iter().map(words).collect::<Vec<_>>().as_slice() {
+            [] => name.to_owned(),
+            args => format!("{name}({})", args.join(", ")),
+        }
     }
 
     fn bind_params(&mut self, definition: &'a Definition, given: &[Given], span: Span) -> Eval<()> {

@@ -228,7 +228,13 @@ impl From<WiringError> for Diagnostic {
                     .help("start the net with `input name: [channels, height, width]`, or say `from NAME { … }`")
             }
             WiringError::Operands { layer, needs, given, span } => {
-                Diagnostic::new(codes::E0214, span, format!("`{layer}` takes {needs}, not {given}"))
+                let example = match layer.as_str() {
+                    "sub" => Some("write `sub(x, y)`: the first minus the second; `prev` is the value above"),
+                    "add" | "mul" | "concat" => Some("list labels, `prev` being the value above, or write branches"),
+                    _ => None,
+                };
+                let title = format!("`{layer}` takes {needs}, not {given}");
+                with_help(Diagnostic::new(codes::E0214, span, title), example.map(str::to_owned))
             }
             WiringError::EmptyGroup { group, span } => {
                 Diagnostic::new(codes::E0214, span, format!("`{group}` has no branch"))

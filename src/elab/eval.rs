@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::{NameError, ValueError, symbols};
 use super::load::is_layer_name;
-use super::value::{Callable, Target, Value};
+use super::value::{Callable, Target, Tensor, Value};
 use super::{Elab, Eval, Reported};
 use crate::diag::{Span, nearest};
 use crate::dim::{Dim, DimError};
@@ -97,6 +97,14 @@ impl Elab<'_> {
     }
 
     fn unknown_name(&mut self, text: &str, span: Span) -> Reported {
+        if let Some((base, size)) = text.rsplit_once('.')
+            && self.find_tensor(base).is_some()
+        {
+            let axis = ["c", "h", "w"].into_iter().find(|axis| size.starts_with(axis));
+            let near = axis.map(|axis| format!("{base}.{axis}"));
+            let note = Some(format!("a value has the sizes {base}.c, {base}.h and {base}.w"));
+            return self.report(NameError::UnknownName { name: text.to_owned(), near, note, span });
+        }
         let mut names: Vec<String> = self.frame().names.iter().map(|(name, _)| name.clone()).collect();
         names.extend(self.unit_names[self.frame().unit].iter().flatten().map(|(name, _)| name.clone()));
         names.extend(self.program.units[self.frame().unit].blocks.keys().cloned());
@@ -138,6 +146,7 @@ impl Elab<'_> {
         }
         let callable = match self.find_name(&name.text) {
             Some(Value::Callable(callable)) => Some(Arc::clone(callable)),
+            Some(Value::Tensor(Tensor::Failed)) => return Err(Reported),
             Some(_) => None,
             None => self.find_target(&name.text).map(|target| Arc::new(Callable { target, args: Vec::new() })),
         };
@@ -147,7 +156,11 @@ impl Elab<'_> {
             names.extend(self.program.units[self.frame().unit].blocks.keys().map(String::as_str));
             names.sort_unstable();
             let near = nearest(&name.text, names).map(str::to_owned);
-            let note = is_layer_name(&name.text).then(|| format!("`{}` is not a value", name.text));
+            let note = match near {
+                _ if is_layer_name(&name.text) => Some(format!("`{}` is not a value", name.text)),
+                None => Some(format!("neither a block nor a layer, nor one of {}", FUNCTIONS.join(", "))),
+                Some(_) => None,
+            };
             return Err(self.report(NameError::UnknownName { name: name.text.clone(), near, note, span: name.span }));
         };
         let args = self.give(&callable, &name.text, &args.list, span)?;
@@ -318,6 +331,7 @@ impl Elab<'_> {
             {
                 Some(a.cmp(b))
             }
+            (Value::Tensor(Tensor::Failed), _) => return Err(Reported),
             _ => {
                 let expected =
                     format!("two numbers, or for == and != two strings or booleans, and on the left {}", a.kind());
@@ -358,7 +372,7 @@ impl Elab<'_> {
 
     /// Reports a value of the wrong type, unless its own mistake has been reported.
     pub(super) fn wrong_type(&mut self, what: &str, expected: &str, value: &Value, span: Span) -> Reported {
-        if matches!(value, Value::Tensor(super::value::Tensor::Failed)) {
+        if matches!(value, Value::Tensor(Tensor::Failed)) {
             return Reported;
         }
         let (what, expected, found) = (what.to_owned(), expected.to_owned(), value.kind().to_owned());

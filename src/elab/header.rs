@@ -78,9 +78,8 @@ impl<'a> Elab<'a> {
                     Err(self.report(NameError::MissingArgument { callee, name, takes, span }))
                 }
             };
-            if let Ok(value) = value {
-                self.frame_mut().names.push((param.name.text.clone(), value));
-            }
+            let value = value.unwrap_or(Value::Tensor(Tensor::Failed));
+            self.frame_mut().names.push((param.name.text.clone(), value));
         }
     }
 
@@ -210,11 +209,12 @@ impl<'a> Elab<'a> {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let condition_text = self.sources.text(condition.span).to_owned();
+                let named = |name: &str| words(&condition_text).any(|word| word == name);
                 let sizes: Vec<String> = self
                     .frame()
                     .names
                     .iter()
-                    .filter(|(_, value)| matches!(value, Value::Int(_)))
+                    .filter(|(name, value)| matches!(value, Value::Int(_)) && named(name))
                     .map(|(name, value)| format!("{name} = {value}"))
                     .collect();
                 let message = format!("here {}", sizes.join(", "));
@@ -375,6 +375,8 @@ impl<'a> Elab<'a> {
         }
         if let Err(fault) = preprocess.check() {
             let (message, help) = (fault.to_string(), Some(fault.fix()));
+            let at_fault = |entry: &&PreprocessEntry| Some(entry.name.text.as_str()) == fault.name();
+            let span = entries.iter().find(at_fault).map_or(span, |entry| entry.span);
             return Err(self.report(ValueError::Preprocess { message, help, span }));
         }
         self.preprocess = Some((preprocess, span));
@@ -537,10 +539,14 @@ fn word(expr: &Expr) -> Option<&str> {
 
 /// Whether a condition speaks of free sizes and, but for numbers and operators, of nothing else.
 fn is_about(condition: &str, free: &[String]) -> bool {
-    let words = condition.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let mut names = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')).peekable();
+    let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let mut names = words(condition).filter(is_name).peekable();
     let operators = ["and", "or", "not", "true", "false"];
     names.peek().is_some() && names.all(|name| operators.contains(&name) || free.iter().any(|symbol| symbol == name))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }
 
 /// n of `symbol % n == 0`.

@@ -10,7 +10,7 @@ use super::value::{Tensor, Value};
 use super::{Elab, Eval};
 use crate::diag::{Span, nearest};
 use crate::dim::Dim;
-use crate::syntax::ast::{LabelPart, Path};
+use crate::syntax::ast::{Body, Call, If, LabelPart, Path, Source, StatementKind, ValueStatement};
 
 /// What a label names, and the labels below it.
 #[derive(Debug, Default)]
@@ -39,8 +39,16 @@ impl LabelTree {
         }
     }
 
+    /// The value at a path; below a value that could not be made every label stands for one that could not.
     fn get(&self, path: &str) -> Option<Tensor> {
-        path.split('.').try_fold(self, |tree, part| tree.children.get(part))?.value
+        let mut tree = self;
+        for part in path.split('.') {
+            match tree.children.get(part) {
+                Some(child) => tree = child,
+                None => return tree.value.filter(|value| *value == Tensor::Failed),
+            }
+        }
+        tree.value
     }
 }
 
@@ -66,6 +74,45 @@ impl Elab<'_> {
         inner.value = Some(value);
         if let Some(scope) = self.scopes.last_mut() {
             scope.tree.insert(label, inner);
+        }
+    }
+
+    /// Makes the labels in a body that is not elaborated stand for values whose mistake has been reported.
+    pub(super) fn fail_labels(&mut self, body: &Body) {
+        for statement in &body.statements {
+            match &statement.kind {
+                StatementKind::Value(value) => self.fail_labels_of(value),
+                StatementKind::If(conditional) => self.fail_arms(conditional),
+                StatementKind::Repeat(repeat) => self.fail_labels(&repeat.body),
+                StatementKind::For(for_) => self.fail_labels(&for_.body),
+                StatementKind::Let(_)
+                | StatementKind::Input(_)
+                | StatementKind::Output(_)
+                | StatementKind::Preprocess(_)
+                | StatementKind::Budget(_) => {}
+            }
+        }
+    }
+
+    /// The same for the bodies of an `if` that cannot be decided.
+    pub(super) fn fail_arms(&mut self, conditional: &If) {
+        conditional.arms.iter().for_each(|(_, body)| self.fail_labels(body));
+        conditional.otherwise.iter().for_each(|body| self.fail_labels(body));
+    }
+
+    pub(super) fn fail_labels_of(&mut self, value: &ValueStatement) {
+        for label in &value.labels {
+            if let [LabelPart::Text(text)] = label.parts.as_slice() {
+                self.define_label(text, Tensor::Failed, LabelTree::default());
+            }
+        }
+        match &value.source {
+            Source::Braces(body) | Source::From { body, .. } | Source::Call(Call { body: Some(body), .. })
+                if value.labels.is_empty() =>
+            {
+                self.fail_labels(body);
+            }
+            Source::Braces(_) | Source::From { .. } | Source::Call(_) => {}
         }
     }
 
@@ -97,11 +144,7 @@ impl Elab<'_> {
                 LabelPart::Expr(expr) => match self.eval(expr)? {
                     Value::Int(value) if !value.is_symbolic() => text.push_str(&value.to_string()),
                     Value::Str(part) => text.push_str(&part),
-                    value => {
-                        let (what, expected) = ("a label".to_owned(), "an integer or a string".to_owned());
-                        let found = value.kind().to_owned();
-                        return Err(self.report(ValueError::Type { what, expected, found, span: expr.span }));
-                    }
+                    value => return Err(self.wrong_type("a label", "an integer or a string", &value, expr.span)),
                 },
             }
         }
@@ -151,7 +194,7 @@ impl Elab<'_> {
             let what = format!("`{text}`");
             return self.report(super::error::WiringError::NothingAbove { what, span });
         }
-        let near = nearest(text, self.visible_labels().iter().map(String::as_str)).map(str::to_owned);
+        let near = nearest(text, self.visible_labels().iter().map(String::as_str)).map(written);
         let suffix = format!(".{text}");
         let elsewhere =
             self.paths.iter().filter(|(path, _)| *path == text || path.ends_with(&suffix)).map(|(_, &span)| span).min();
@@ -189,6 +232,13 @@ impl Elab<'_> {
             }
         })
     }
+}
+
+/// A label as it is written where a value is meant.
+fn written(label: &str) -> String {
+    let plain = label.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+    if plain { label.to_owned() } else { format!("\"{}\"", label.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 fn collect(tree: &LabelTree, prefix: &str, labels: &mut Vec<String>) {

@@ -8,6 +8,7 @@ mod args;
 mod call;
 pub mod error;
 mod eval;
+mod familiar;
 mod header;
 mod labels;
 pub mod load;
@@ -115,6 +116,8 @@ struct Elab<'a> {
     allows: Arc<[String]>,
     depth: usize,
     steps: usize,
+    /// Whether the limit has been reported.
+    stopped: bool,
     preprocess: Option<(Preprocess, Span)>,
     /// Budgets of open blocks: index, depth of the block, its first node.
     open_budgets: Vec<(usize, usize, usize)>,
@@ -150,6 +153,7 @@ impl<'a> Elab<'a> {
             allows: Arc::from([]),
             depth: 0,
             steps: 0,
+            stopped: false,
             preprocess: None,
             open_budgets: Vec::new(),
         }
@@ -179,6 +183,9 @@ impl<'a> Elab<'a> {
     fn step(&mut self, span: Span) -> Eval<()> {
         self.steps += 1;
         if self.steps > self.options.max_values.saturating_mul(4) || self.net.len() > self.options.max_values {
+            if std::mem::replace(&mut self.stopped, true) {
+                return Err(Reported);
+            }
             return Err(self.report(WiringError::TooMany { limit: self.options.max_values, span }));
         }
         Ok(())

@@ -85,8 +85,12 @@ impl<'a> Elab<'a> {
                 Ok(())
             }
             (StatementKind::If(conditional), branches) => self.conditional(conditional, branches),
-            (StatementKind::Repeat(repeat), branches) => self.repeat(repeat, branches),
-            (StatementKind::For(for_), branches) => self.for_each(for_, branches),
+            (StatementKind::Repeat(repeat), branches) => {
+                self.repeat(repeat, branches).inspect_err(|_| self.fail_labels(&repeat.body))
+            }
+            (StatementKind::For(for_), branches) => {
+                self.for_each(for_, branches).inspect_err(|_| self.fail_labels(&for_.body))
+            }
             (StatementKind::Value(value), Some(branches)) => {
                 self.above = branches.input;
                 self.push_scope(true);
@@ -146,6 +150,7 @@ impl<'a> Elab<'a> {
                         let form = Form::Branch { statement: test.span };
                         branches.results.push(Operand { tensor: Tensor::Failed, span: test.span, form });
                     }
+                    self.fail_arms(conditional);
                     return Err(Reported);
                 }
             };
@@ -227,6 +232,7 @@ impl<'a> Elab<'a> {
                     self.frame_mut().names.push((name.text.clone(), item.clone()));
                 }
             }
+            (Pattern::List(..), Value::Tensor(Tensor::Failed)) => return Err(Reported),
             (Pattern::List(names, span), item) => {
                 let expected = format!("elements that are lists of {}", names.len());
                 let found = match &item {
@@ -268,6 +274,9 @@ impl<'a> Elab<'a> {
             Ok((_, tree)) => (Tensor::Failed, tree),
             Err(Reported) => (Tensor::Failed, LabelTree::default()),
         };
+        if statement.labels.is_empty() && value == Tensor::Failed {
+            self.fail_labels_of(statement);
+        }
         match labels.first() {
             Some((label, _)) => self.define_label(label, value, tree),
             None => self.merge_labels(tree),
@@ -292,7 +301,7 @@ impl<'a> Elab<'a> {
                 elab.value_above("these braces", body.span)
             }),
             Source::From { value, body } => {
-                let start = self.operand(value)?;
+                let start = self.operand(value).unwrap_or(Tensor::Failed);
                 let above = self.above.replace(start);
                 let result = self.scoped(label, None, |elab| {
                     elab.body(body, None);
@@ -360,7 +369,7 @@ impl<'a> Elab<'a> {
         let tree = self.pop_scope();
         self.prefix.truncate(outer);
         self.counter = outer_counter;
-        value.map(|value| (value, tree))
+        Ok((value.unwrap_or(Tensor::Failed), tree))
     }
 }
 

@@ -86,8 +86,8 @@ pub struct CallSite {
     pub span: Span,
     /// The block's name.
     pub block: String,
-    /// The values of its parameters: `mid = 64, stride = 2`.
-    pub args: String,
+    /// Its parameters in order, with their values as they may be written: `mid` and `64`.
+    pub args: Vec<(String, String)>,
     /// The call that this one stands in.
     pub caller: Option<Arc<CallSite>>,
 }
@@ -98,7 +98,8 @@ impl CallSite {
         if self.args.is_empty() {
             format!("in `{}`, called here", self.block)
         } else {
-            format!("in `{}`, called here with {}", self.block, self.args)
+            let args: Vec<String> = self.args.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            format!("in `{}`, called here with {}", self.block, args.join(", "))
         }
     }
 }

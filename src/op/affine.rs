@@ -50,7 +50,8 @@ impl Operator for Affine {
             let count = constants.len();
             if count != 1 && channels.as_usize() != Some(count) {
                 let message = format!("lists {count} numbers for {channels} channels");
-                return Err(ShapeError::Misfit { attr: Some(attr), message, help: None });
+                let help = Some(format!("write one number for all channels, or a list of {channels}"));
+                return Err(ShapeError::Misfit { attr: Some(attr), message, help });
             }
         }
         Ok(inputs.to_vec())

@@ -45,7 +45,8 @@ impl Operator for Reshape {
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>, ShapeError> {
         let (from, count) = (&inputs[0], inputs[0].elements()?);
         let given = self.given().elements()?;
-        let misfit = |message| ShapeError::Misfit { attr: Some("to"), message, help: None };
+        let help = format!("one size may be -1, which is what remains; [{count}] is all of it");
+        let misfit = |message| ShapeError::Misfit { attr: Some("to"), message, help: Some(help.clone()) };
         let doubtful = || {
             let what = format!("whether the {count} elements of {} fit {} depends on the input", from.claim(), self.claim());
             undecided("to", what)

@@ -53,6 +53,18 @@ pub enum RunError {
         /// The sizes given.
         given: Vec<usize>,
     },
+    /// An input has another number of samples than the first one.
+    #[error("input `{input}` has {given} samples, but `{first}` has {batch}; all inputs are one batch")]
+    Batch {
+        /// The input.
+        input: String,
+        /// Its samples.
+        given: usize,
+        /// The first input.
+        first: String,
+        /// The samples of that.
+        batch: usize,
+    },
     /// The threads cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -239,10 +251,15 @@ impl Executable {
                 given: format!("{} {}", inputs.len(), if inputs.len() == 1 { "is" } else { "are" }),
             });
         }
+        let first = wanted.first().map(|(name, _)| name.clone()).unwrap_or_default();
         for (input, (name, expected)) in inputs.iter().zip(wanted) {
-            let fits = batch != 0 && input.shape().first() == Some(&batch) && input.shape()[1..] == expected;
-            if !fits {
-                return Err(RunError::Shape { input: name, expected, given: input.shape().to_vec() });
+            match input.shape().split_first() {
+                Some((&given, sizes)) if sizes == expected && given != 0 => {
+                    if given != batch {
+                        return Err(RunError::Batch { input: name, given, first, batch });
+                    }
+                }
+                _ => return Err(RunError::Shape { input: name, expected, given: input.shape().to_vec() }),
             }
         }
         Ok(batch)

@@ -98,14 +98,19 @@ impl Misfit<'_> {
             ShapeError::Differ { left, right, axes } => self.differ(*left, *right, axes),
             ShapeError::Rank { input, needs, insert } => self.rank(*input, needs, *insert),
             ShapeError::Indivisible { attr, what, value, by } => {
+                let pieces = if *attr == "parts" { "parts" } else { "groups" };
+                let does = if what.ends_with('s') { "do" } else { "does" };
                 let diagnostic = self
-                    .at_arg(codes::E0304, Some(attr), format!("{value} {what} do not divide into {by} groups"))
+                    .at_arg(codes::E0304, Some(attr), format!("{value} {what} {does} not divide into {by} {pieces}"))
                     .label(format!("{value} / {by} is not an integer"));
                 let diagnostic = self.with_origin(diagnostic, 0, &[0]);
-                match value.as_u64().map(|value| divisors(value, *by)).as_deref() {
-                    None | Some([]) => diagnostic,
+                match value.as_u64().map(|value| divisors(value, *by)) {
+                    None => diagnostic,
                     Some(divisors) => {
-                        diagnostic.help(format!("{value} divides into {} groups", alternatives(divisors)))
+                        let mended = self.mend_groups(attr, &divisors, *by);
+                        diagnostic
+                            .help(format!("{value} divides into {} {pieces}", alternatives(&divisors)))
+                            .with_fix(mended)
                     }
                 }
             }
@@ -118,23 +123,31 @@ impl Misfit<'_> {
                 let most = size.as_u64().map(|size| size.saturating_add(*padding));
                 let diagnostic = self.with_origin(diagnostic, 0, &[at]);
                 match most {
-                    Some(most) => diagnostic.help(format!("use a window of at most {most}, or stride less above")),
+                    Some(most) => diagnostic
+                        .help(format!("use a window of at most {most}, or stride less above"))
+                        .with_fix(self.mend_window()),
                     None => diagnostic,
                 }
             }
             ShapeError::OutOfRange { attr, asked, axis, size } => {
+                let at = AXIS_NAMES.iter().position(|name| name == axis).unwrap_or(0);
+                let (whole, there) = match at {
+                    0 => (format!("{size} {axis}"), format!("there are {size} {axis}")),
+                    _ => (format!("a {axis} of {size}"), format!("the {axis} is {size}")),
+                };
                 let diagnostic = self
-                    .at_arg(codes::E0307, Some(attr), format!("`{layer}` asks for {asked} of {size} {axis}"))
-                    .label(format!("there are {size} {axis}"));
-                self.with_origin(diagnostic, 0, &[0])
+                    .at_arg(codes::E0307, Some(attr), format!("`{layer}` asks for {asked} of {whole}"))
+                    .label(there);
+                self.with_origin(diagnostic, 0, &[at]).with_fix(self.mend_range(attr))
             }
             ShapeError::Misfit { attr, message, help } => {
                 let diagnostic = self.at_arg(codes::E0308, *attr, format!("`{layer}`: {message}"));
                 let diagnostic = self.with_origin(diagnostic, 0, &[0, 1, 2]);
-                match help {
+                let diagnostic = match help {
                     Some(help) => diagnostic.help(help.clone()),
                     None => diagnostic,
-                }
+                };
+                diagnostic.with_fix(self.mend_parts())
             }
             ShapeError::Dim(error) => {
                 let code = match error {
@@ -162,6 +175,9 @@ impl Misfit<'_> {
                 diagnostic.fix(format!("put `{insert}` above it"), start, format!("{indent}{insert}\n"))
             }
             (Some(insert), None) => diagnostic.help(format!("put `{insert}` in front of it")),
+            (None, _) if shape.rank() == 1 => {
+                diagnostic.help("`reshape([c, h, w])` above it makes a map of a vector; `linear` takes it as it is")
+            }
             (None, _) => diagnostic,
         }
     }

@@ -204,8 +204,7 @@ impl Misfit<'_> {
         }
         let mut site = node.origin.call.as_ref()?;
         for _ in 0..256 {
-            let params: Vec<String> =
-                site.args.split(", ").filter_map(|arg| Some(arg.split_once(" = ")?.0.to_owned())).collect();
+            let params: Vec<String> = site.args.iter().map(|(name, _)| name.clone()).collect();
             if !params.iter().any(|param| param == name) {
                 return None;
             }
@@ -447,7 +446,7 @@ fn same_call(a: Option<&Arc<CallSite>>, b: Option<&Arc<CallSite>>) -> bool {
 }
 
 /// Padding that keeps the size of a window which has none.
-fn padded(windows: &Windows) -> Option<(Windows, String)> {
+pub(super) fn padded(windows: &Windows) -> Option<(Windows, String)> {
     if windows.padding != Padding::Sides([0; 4]) {
         return None;
     }

@@ -4,6 +4,7 @@
 pub mod advice;
 pub mod error;
 mod fix;
+mod mend;
 mod written;
 
 use crate::ir::{Net, NodeId, ValueId};

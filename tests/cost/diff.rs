@@ -35,6 +35,16 @@ const AFTER: &str = "input x: [3, 32, 32]
     fc: linear(100)
     output logits";
 
+/// In the flat form every layer has a label.
+#[test]
+fn a_net_equals_its_flat_form() {
+    let before = net(BEFORE);
+    let flat = netc::ir::expand::flat(&before.net);
+    let body = flat.split_once('{').and_then(|(_, body)| body.trim_end().strip_suffix('}')).unwrap();
+    let difference = compare(&before, &net(body));
+    assert!(difference.is_empty(), "{:?} {:?}", difference.added, difference.removed);
+}
+
 #[test]
 fn a_net_equals_itself() {
     for name in ["resnet18", "googlenet", "unet"] {

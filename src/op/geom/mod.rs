@@ -53,7 +53,7 @@ impl Padding {
             }
             Some("same") => {
                 let [h, w] = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) / 2);
-                Err(ArgError::new("pad", "`same` has one meaning at stride 1 only").help(format!(
+                Err(ArgError::new("pad", "is `same`, which has one meaning at stride 1 only").help(format!(
                     "write `pad = same_upper` for TensorFlow's rule, or numbers: `pad = [{h}, {w}]` is PyTorch's habit"
                 )))
             }

@@ -156,10 +156,7 @@ fn layer(stop: &Stop<'_>) -> Option<Verdict> {
         _ => {}
     }
     if stop.found.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '"' | '[' | '-')) {
-        let end = stop.failure.input.trim_end().len();
-        let mut edits = stop.replace(stop.before().len(), stop.at, "(");
-        edits.extend(stop.replace(end, end, ")"));
-        return titled("arguments stand in parentheses", format!("write `{word}(…)`"), edits);
+        return arguments(stop, word);
     }
     if stop.begins_value() && stop.tried(Rule::colon) {
         let edits = if stop.behind().starts_with(['(', '{']) { stop.insert_before(":") } else { Vec::new() };
@@ -169,6 +166,19 @@ fn layer(stop: &Stop<'_>) -> Option<Verdict> {
         );
     }
     None
+}
+
+/// `conv 64, 3` or `conv 64 3`.
+fn arguments(stop: &Stop<'_>, word: &str) -> Option<Verdict> {
+    let behind = &stop.failure.input[stop.at..];
+    let args = behind[..behind.find("->").unwrap_or(behind.len())].trim_end();
+    let is_plain = !args.contains(['(', '[', '{', '"', '=', '+', '*', '/', '%']);
+    let list = match args.split([' ', ',']).filter(|arg| !arg.is_empty()).collect::<Vec<_>>() {
+        words if is_plain => words.join(", "),
+        _ => args.to_owned(),
+    };
+    let edits = stop.replace(stop.before().len(), stop.at + args.len(), format!("({list})"));
+    titled("arguments stand in parentheses", format!("write `{word}(…)`"), edits)
 }
 
 fn dotted_layer() -> Option<Verdict> {
@@ -238,6 +248,11 @@ fn input_output(stop: &Stop<'_>) -> Option<Verdict> {
             let colon = stop.before().strip_suffix(':').map_or(stop.before().len(), |text| text.trim_end().len());
             let edits = stop.replace(colon, stop.at, " = ");
             hint("another value than the one above is named with `=`; `: train` marks outputs of training", edits)
+        }
+        "from" | "output" if stop.found.starts_with(|c: char| c.is_ascii_digit()) && stop.tried(Rule::string) => {
+            let (start, end) = (stop.at, stop.at + stop.found.len());
+            let (label, title) = (stop.found, "a label that is a number stands in quotes here");
+            stop.rewrite(start, end, format!("\"{label}\""), title, "put it in quotes")
         }
         "input" if stop.found == "[" && stop.tried(Rule::colon) => {
             hint("a colon stands between the name and its sizes", stop.insert_before(":"))
