@@ -243,7 +243,7 @@ fn the_package_can_be_published() {
     };
     assert!((1..=5).contains(&list("keywords").len()) && (1..=5).contains(&list("categories").len()));
     let included = list("include");
-    for needed in ["src/**", "grammar/**", "specs/**", "README.md", "LICENSE-*"] {
+    for needed in ["src/**", "grammar/**", "specs/**", "/README.md", "LICENSE-*"] {
         assert!(included.iter().any(|pattern| pattern == needed), "{needed}");
     }
     assert_eq!(package["license"].as_str(), Some("MIT OR Apache-2.0"));
