@@ -160,8 +160,8 @@ pub struct Context<'a> {
     pub scratch: &'a mut Scratch,
 }
 
-/// Pointers of a task: rows of one block for each tap. 16 KiB, so that they stay in the first-level cache.
-const POINTERS: usize = 2048;
+/// Pointers of a task: rows of one block for each tap. 20 KiB, so that they stay in the first-level cache.
+const POINTERS: usize = 2560;
 /// Rows of a task, where the pointers leave room for as many.
 const BLOCK: usize = 96;
 /// Pixels of a map that is dealt by outputs instead.
@@ -208,8 +208,15 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
     let (pixels, panels) = (g.pixels(), weights.groups[0].panels());
     let (taps, len) = (weights.groups[0].taps(), weights.groups[0].tap_len());
     let split = Split::of(g, threads.count(), taps, panels);
-    let prepared = if around.prologue.is_some() { split.rows * input.width() } else { 0 };
-    let (zeros, parts) = cx.scratch.parts(len, threads.count(), prepared);
+    // Bringing rows together pays when several panels read them; without blocks they are short.
+    let packed = &weights.groups[0];
+    let gathers = 1 < packed.blocks() && 4 <= panels / split.panel_blocks && around.prologue.is_none();
+    let working = match around.prologue {
+        Some(_) => split.rows * input.width(),
+        None if gathers => split.rows * packed.gathered_row(),
+        None => 0,
+    };
+    let (zeros, parts) = cx.scratch.parts(len, threads.count(), working);
     let per_group = split.row_blocks * split.panel_blocks;
     threads.run(g.groups * per_group, |task, thread| {
         let (group, task) = (task / per_group, task % per_group);
@@ -222,12 +229,14 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
             return;
         }
         let (mut stack, mut heap) = ([std::ptr::null(); POINTERS], Vec::new());
-        let table: &mut [*const f32] = if taps * count + ROWS <= POINTERS {
-            &mut stack[..taps * count + ROWS]
+        let needed = taps * count + ROWS + if gathers { count + ROWS } else { 0 };
+        let table: &mut [*const f32] = if needed <= POINTERS {
+            &mut stack[..needed]
         } else {
-            heap.resize(taps * count + ROWS, std::ptr::null());
+            heap.resize(needed, std::ptr::null());
             &mut heap
         };
+        let (table, gathered) = table.split_at_mut(taps * count + ROWS);
         let first = group * g.group_in();
         if let Some(prologue) = around.prologue {
             // SAFETY: `zeros` borrows the scratch memory until the loop has ended; a thread runs one call at a time.
@@ -245,7 +254,7 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
         // SAFETY: `point` and the prologue leave pointers to rows of the input, of its prepared copy or of zeros that
         // are as long as a tap. The task writes the outputs of its panels in its rows, which no other task does;
         // `begin` lies as the output does.
-        isa.run(unsafe {
+        let product = unsafe {
             Product::new(
                 &weights.groups[group],
                 table,
@@ -255,7 +264,13 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
                 begin.map(at),
                 around.range,
             )
-        });
+        };
+        if gathers {
+            // SAFETY: `zeros` borrows the scratch memory until the loop has ended; a thread runs one call at a time.
+            isa.run(product.gathered(unsafe { parts.of(thread) }, gathered));
+        } else {
+            isa.run(product);
+        }
     });
 }
 
@@ -270,7 +285,7 @@ impl Split {
     /// Small maps are dealt by panels, so that each weight leaves memory once; others by rows.
     fn of(g: &Geometry, threads: usize, taps: usize, panels: usize) -> Split {
         let pixels = g.pixels();
-        let fitting = (POINTERS.saturating_sub(ROWS) / taps).max(1);
+        let fitting = (POINTERS.saturating_sub(2 * ROWS) / (taps + 1)).max(1);
         let (rows, panel_blocks) = if pixels <= SMALL.min(fitting) && threads.min(2) <= panels {
             (pixels, (threads * 4).min(panels))
         } else {

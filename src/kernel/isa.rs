@@ -27,6 +27,8 @@ pub trait Lanes: Copy + Send + Sync {
     unsafe fn store(self, to: *mut f32, v: Self::V);
     /// Asks for the cache line of an address, which need not be valid.
     fn prefetch(self, at: *const f32);
+    /// As [`prefetch`](Self::prefetch), into the second-level cache.
+    fn prefetch_far(self, at: *const f32);
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.
@@ -147,6 +149,8 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn prefetch(self, _: *const f32) {}
+    #[inline(always)]
+    fn prefetch_far(self, _: *const f32) {}
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -248,6 +252,12 @@ mod avx2 {
         fn prefetch(self, at: *const f32) {
             // SAFETY: a prefetch reads nothing; every x86-64 machine has it.
             unsafe { x86::_mm_prefetch::<{ x86::_MM_HINT_T0 }>(at.cast()) }
+        }
+
+        #[inline(always)]
+        fn prefetch_far(self, at: *const f32) {
+            // SAFETY: a prefetch reads nothing; every x86-64 machine has it.
+            unsafe { x86::_mm_prefetch::<{ x86::_MM_HINT_T1 }>(at.cast()) }
         }
 
         #[inline(always)]

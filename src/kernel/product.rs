@@ -15,6 +15,8 @@ pub const PANEL: usize = 2 * LANES;
 /// Products that are summed in registers before a sum goes to memory: a panel's part of the weights, 20 KiB, stays in
 /// the first-level cache.
 const DEPTH: usize = 320;
+/// Tiles of a panel that hide the arrival of the next panel's weights: with fewer, asking for them holds up the loads.
+const ENOUGH_TILES: usize = 8;
 /// Floats of a cache line; the rows of the next tile are asked for line by line.
 const LINE: usize = 16;
 
@@ -99,6 +101,16 @@ impl Packed {
         self.len
     }
 
+    /// Blocks that the summed axis is cut into.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Floats from one row to the next where blocks are brought together: a cache line more than the longest block.
+    pub(super) fn gathered_row(&self) -> usize {
+        self.depth.div_ceil(self.blocks.len()).next_multiple_of(LINE) + LINE
+    }
+
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.weight) + size_of_val(&*self.bias)
@@ -165,6 +177,17 @@ pub(super) struct Product<'a> {
     range: Range,
     /// Whether the rows of the result lie one behind the other and are written once, from first to last.
     is_dense: bool,
+    gather: Option<Gather>,
+}
+
+/// Memory in which each block of the summed axis is brought together.
+#[derive(Clone, Copy, Debug)]
+struct Gather {
+    values: *mut f32,
+    /// A pointer for each row, and [`ROWS`] more.
+    rows: *const *const f32,
+    /// From one row to the next.
+    stride: usize,
 }
 
 impl<'a> Product<'a> {
@@ -186,7 +209,20 @@ impl<'a> Product<'a> {
     ) -> Self {
         assert!(packed.taps * count + ROWS <= rows.len() && panels.end <= packed.panels());
         let is_dense = stride == packed.outputs && packed.panels() == 1 && packed.blocks.len() == 1;
-        Product { packed, rows, count, panels: (panels.start, panels.end), out, stride, begin, range, is_dense }
+        let panels = (panels.start, panels.end);
+        Product { packed, rows, count, panels, out, stride, begin, range, is_dense, gather: None }
+    }
+
+    /// Lets each block of the summed axis be copied into `values` before it is multiplied: rows that are far apart fall
+    /// on few sets of the caches. `rows` takes `count` pointers and [`ROWS`] more.
+    pub(super) fn gathered(mut self, values: &'a mut [f32], rows: &'a mut [*const f32]) -> Self {
+        let stride = self.packed.gathered_row();
+        assert!(self.count * stride <= values.len() && self.count + ROWS <= rows.len());
+        for (row, pointer) in rows[..self.count].iter_mut().enumerate() {
+            *pointer = values[row * stride..].as_ptr();
+        }
+        self.gather = Some(Gather { values: values.as_mut_ptr(), rows: rows.as_ptr(), stride });
+        self
     }
 }
 
@@ -198,10 +234,17 @@ impl Task for Product<'_> {
         let packed = self.packed;
         let last = packed.blocks.len() - 1;
         for (at, (start, segments)) in packed.blocks.iter().enumerate() {
+            let mut whole = [Segment { tap: 0, first: 0, len: 0 }];
+            let (mut segments, mut rows) = (&segments[..], self.rows.as_ptr());
+            if let Some(gather) = self.gather {
+                whole[0].len = self.bring_together(lanes, segments, gather);
+                (segments, rows) = (&whole, gather.rows);
+            }
             for panel in self.panels.0..self.panels.1 {
                 let first = panel * PANEL;
                 let part = Part {
                     segments,
+                    rows,
                     weight: packed.weight[(panel * packed.depth + start) * PANEL..].as_ptr(),
                     bias: (at == last).then(|| packed.bias[first..][..PANEL].as_ptr()),
                     is_first: at == 0,
@@ -217,6 +260,8 @@ impl Task for Product<'_> {
 /// One panel's part of one block of the summed axis.
 struct Part<'a> {
     segments: &'a [Segment],
+    /// `[tap][row]`.
+    rows: *const *const f32,
     weight: *const f32,
     /// The bias, in the last block.
     bias: Option<*const f32>,
@@ -228,10 +273,43 @@ struct Part<'a> {
 }
 
 impl Product<'_> {
+    /// Copies one block of every row; its length.
+    #[inline(always)]
+    fn bring_together<L: Lanes>(&self, lanes: L, segments: &[Segment], gather: Gather) -> usize {
+        let len = segments.iter().map(|segment| segment.len).sum();
+        for row in 0..self.count {
+            let mut to = gather.values.wrapping_add(row * gather.stride);
+            for segment in segments {
+                // SAFETY: a row's pointer can be read for the length of its tap; `values` holds a block for each row
+                // (`gathered` asserts it).
+                unsafe {
+                    let from = (*self.rows.as_ptr().add(segment.tap * self.count + row)).add(segment.first);
+                    let whole = segment.len - segment.len % LANES;
+                    for k in (0..whole).step_by(LANES) {
+                        lanes.store(to.add(k), lanes.load(from.add(k)));
+                    }
+                    for k in whole..segment.len {
+                        to.add(k).write(from.add(k).read());
+                    }
+                    to = to.add(segment.len);
+                }
+            }
+        }
+        len
+    }
+
     #[inline(always)]
     fn panel<L: Lanes>(&self, lanes: L, part: &Part) {
         let tiles = self.count.div_ceil(ROWS);
+        let depth: usize = part.segments.iter().map(|segment| segment.len).sum();
+        let next = part.weight.wrapping_add(self.packed.depth * PANEL);
         for tile in 0..tiles {
+            // The next panel's weights come in while this one's are multiplied, if that takes long enough.
+            if ENOUGH_TILES <= tiles {
+                for line in depth * tile / tiles..depth * (tile + 1) / tiles {
+                    lanes.prefetch_far(next.wrapping_add(line * LINE));
+                }
+            }
             // Tiles of nearly the same height, so that none is left with a single row.
             let (row, end) = (self.count * tile / tiles, self.count * (tile + 1) / tiles);
             match end - row {
@@ -299,7 +377,7 @@ impl Product<'_> {
                     sums[i] = [lanes.load(from.add(i * stride)), lanes.load(from.add(i * stride + LANES))];
                 }
             }
-            let rows = self.rows.as_ptr().add(row);
+            let rows = part.rows.add(row);
             let mut weight = part.weight;
             for segment in part.segments {
                 let rows = rows.add(segment.tap * self.count);
