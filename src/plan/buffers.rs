@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::gaps::{self, Stretch};
 use super::select::{is_view, works_in_place};
 use crate::ir::{NodeId, ValueId};
 use crate::op::Op;
@@ -15,6 +16,9 @@ use crate::opt::Optimised;
 
 /// Places start at multiples of this many elements: 64 bytes.
 pub const ALIGN: usize = 16;
+
+/// How many roots are compared with each other; of more, places are found in the order of time ([`gaps`]).
+const MOST_COMPARED: usize = 4096;
 
 /// Where every value lies.
 #[derive(Clone, Debug)]
@@ -158,31 +162,16 @@ fn last_uses(optimised: &Optimised, order: &[NodeId]) -> HashMap<ValueId, usize>
 }
 
 fn offsets(roots: Roots, dims: &HashMap<ValueId, Vec<usize>>) -> Layout {
-    let mut by_size: Vec<usize> = (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
-    by_size.sort_by_key(|&root| (std::cmp::Reverse(roots.roots[root].len), root));
+    let own: Vec<usize> = (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
+    let stretches: Vec<Stretch> = own
+        .iter()
+        .map(|&root| &roots.roots[root])
+        .map(|&Root { len, first, last, .. }| Stretch { len: len.next_multiple_of(ALIGN), first, last })
+        .collect();
+    let places = if stretches.len() <= MOST_COMPARED { by_size(&stretches) } else { gaps::place(&stretches) };
     let mut offsets = vec![0; roots.roots.len()];
-    // Placed roots by offset, so that the first gap that fits is found in one sweep.
-    let mut placed: Vec<usize> = Vec::new();
-    let mut arena = 0;
-    for root in by_size {
-        let Root { len, first, last, .. } = roots.roots[root];
-        let len = len.next_multiple_of(ALIGN);
-        let mut at = 0;
-        for &other in &placed {
-            let neighbour = &roots.roots[other];
-            if neighbour.last < first || last < neighbour.first {
-                continue;
-            }
-            if at + len <= offsets[other] {
-                break;
-            }
-            at = at.max(offsets[other] + neighbour.len.next_multiple_of(ALIGN));
-        }
-        offsets[root] = at;
-        arena = arena.max(at + len);
-        let place = placed.partition_point(|&other| offsets[other] <= at);
-        placed.insert(place, root);
-    }
+    own.iter().zip(&places).for_each(|(&root, &place)| offsets[root] = place);
+    let arena = stretches.iter().zip(&places).map(|(stretch, place)| place + stretch.len).max().unwrap_or(0);
     let lower_bound = lower_bound(&roots);
     let values = roots
         .values
@@ -193,6 +182,33 @@ fn offsets(roots: Roots, dims: &HashMap<ValueId, Vec<usize>>) -> Layout {
         })
         .collect();
     Layout { values, offsets, arena, lower_bound }
+}
+
+/// The largest first, each at the lowest offset that is free while it lives.
+fn by_size(stretches: &[Stretch]) -> Vec<usize> {
+    let mut largest: Vec<usize> = (0..stretches.len()).collect();
+    largest.sort_by_key(|&at| (std::cmp::Reverse(stretches[at].len), at));
+    let mut offsets = vec![0; stretches.len()];
+    // What is placed by offset, so that the first gap that fits is found in one sweep.
+    let mut placed: Vec<usize> = Vec::new();
+    for at in largest {
+        let Stretch { len, first, last } = stretches[at];
+        let mut offset = 0;
+        for &other in &placed {
+            let neighbour = &stretches[other];
+            if neighbour.last < first || last < neighbour.first {
+                continue;
+            }
+            if offset + len <= offsets[other] {
+                break;
+            }
+            offset = offset.max(offsets[other] + neighbour.len);
+        }
+        offsets[at] = offset;
+        let place = placed.partition_point(|&other| offsets[other] <= offset);
+        placed.insert(place, at);
+    }
+    offsets
 }
 
 fn lower_bound(roots: &Roots) -> usize {

@@ -7,6 +7,7 @@
 
 pub mod buffers;
 pub mod explain;
+mod gaps;
 pub mod select;
 
 use std::collections::HashMap;

@@ -116,6 +116,7 @@ fn conv_kernel(conv: &Conv, dims: &[usize]) -> Kernel {
 pub fn fused_activations(optimised: &Optimised) -> HashMap<NodeId, NodeId> {
     let net = &optimised.net;
     let mut fused = HashMap::new();
+    let shown = net.shown();
     for id in net.nodes() {
         if !matches!(net.node(id).op, Op::Activation(_)) {
             continue;
@@ -123,8 +124,7 @@ pub fn fused_activations(optimised: &Optimised) -> HashMap<NodeId, NodeId> {
         let Some(&front) = net.operands(id).first() else { continue };
         let has_epilogue =
             matches!(net.node(front.node).op, Op::Conv(_) | Op::Linear(_) | Op::Add(_) | Op::BatchNorm(_));
-        let shown = net.outputs.iter().any(|output| output.value == front);
-        if has_epilogue && !shown && net.users(front.node).len() == 1 {
+        if has_epilogue && !shown.contains(&front) && net.has_one_use(front.node) {
             fused.insert(id, front.node);
         }
     }
