@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
                     assert_eq!(tensor.to_f32().len(), tensor.len());
                 }
             }
-            checkpoint.non_finite();
+            assert!(checkpoint.non_finite().len() <= checkpoint.len());
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -10,6 +10,9 @@ use crate::cost::{Convention, Options, Profile};
 use crate::data::write_atomic;
 use crate::report::Style;
 
+/// Bytes of a hardware profile.
+const MAX_PROFILE: u64 = 1 << 20;
+
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum Format {
@@ -70,11 +73,10 @@ impl Counted {
         let profile = match &self.profile {
             None => None,
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| Failure::Input(format!("cannot read {}: {error}", path.display())))?;
-                let profile =
-                    Profile::parse(&text).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
-                Some(profile)
+                let wrong = |error: String| Failure::Input(format!("{}: {error}", path.display()));
+                let text = String::from_utf8(crate::data::read_bounded(path, MAX_PROFILE)?)
+                    .map_err(|_| wrong("not UTF-8 text".to_owned()))?;
+                Some(Profile::parse(&text).map_err(|error| wrong(error.to_string()))?)
             }
         };
         Ok(Options { batch: self.batch, train: self.train, convention, profile })

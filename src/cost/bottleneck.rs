@@ -115,7 +115,7 @@ pub struct Bottlenecks {
 /// Finds them all.
 pub(super) fn find(net: &Net, shapes: &Shapes, options: &Options) -> Result<Bottlenecks, CostError> {
     let covered = covered(net, options.train);
-    let walk = Walk { net, shapes, options, covered, outputs: output_nodes(net) };
+    let walk = Walk { net, shapes, options, covered, outputs: output_nodes(net), gated: gated(net, shapes) };
     let mut found: (Vec<Bottleneck>, Vec<Bottleneck>, Vec<Pointwise>) = Default::default();
     let mut taken = vec![false; net.bound()];
     for id in net.topological() {
@@ -165,6 +165,18 @@ fn output_nodes(net: &Net) -> Vec<bool> {
     outputs
 }
 
+/// For each node by index, the one whose value it scales channel by channel: a product in the shape of one operand.
+fn gated(net: &Net, shapes: &Shapes) -> Vec<Option<NodeId>> {
+    let mut gated = vec![None; net.bound()];
+    for id in net.nodes().filter(|&id| matches!(net.node(id).op, Op::Mul(_))) {
+        let whole = &shapes.results(id)[0];
+        let operands = net.operands(id);
+        let mut wholes = operands.iter().filter(|value| shapes.of(**value) == whole).map(|value| value.node);
+        gated[id.index()] = wholes.next().filter(|first| wholes.all(|other| other == *first));
+    }
+    gated
+}
+
 /// A larger convolution behind a 1x1, and the 1x1 behind that.
 struct Path {
     conv: NodeId,
@@ -187,6 +199,7 @@ struct Walk<'a> {
     options: &'a Options,
     covered: Vec<bool>,
     outputs: Vec<bool>,
+    gated: Vec<Option<NodeId>>,
 }
 
 impl Walk<'_> {
@@ -212,7 +225,7 @@ impl Walk<'_> {
         while let Some(id) = open.pop() {
             behind.others |= self.outputs[id.index()];
             let users: Vec<NodeId> = self.net.users(id).into_iter().map(|(_, user, _)| user).collect();
-            let gated = users.iter().any(|&user| self.is_gate(id, user));
+            let gated = users.iter().any(|&user| self.gated[user.index()] == Some(id));
             for user in users.into_iter().filter(|user| self.covered[user.index()]) {
                 let op = &self.net.node(user).op;
                 if matches!(op, Op::Conv(_)) {
@@ -220,7 +233,7 @@ impl Walk<'_> {
                 } else if matches!(
                     op,
                     Op::BatchNorm(_) | Op::ChannelScale(_) | Op::Dropout(_) | Op::Identity(_) | Op::Activation(_)
-                ) || self.is_gate(id, user)
+                ) || self.gated[user.index()] == Some(id)
                 {
                     behind.activated |= matches!(op, Op::Activation(_));
                     open.push(user);
@@ -233,15 +246,6 @@ impl Walk<'_> {
         behind.convs.sort_unstable();
         behind.convs.dedup();
         behind
-    }
-
-    /// Whether `user` scales the value channel by channel.
-    fn is_gate(&self, id: NodeId, user: NodeId) -> bool {
-        let whole = &self.shapes.results(id)[0];
-        let operands = self.net.operands(user);
-        matches!(self.net.node(user).op, Op::Mul(_))
-            && *whole == self.shapes.results(user)[0]
-            && operands.iter().all(|value| value.node == id || self.shapes.of(*value) != whole)
     }
 
     /// The paths through a 1x1, unless it is no bottleneck.

@@ -3,20 +3,16 @@
 //! Budgets speak of one sample by torchvision's convention, without what exists only in training.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::number::{bytes, grouped};
-use super::{Counts, Memory, Options, layers, schedule};
+use super::{Counts, Layer, Memory, Options, layers, schedule};
 use crate::diag::{Diagnostic, Sink, Span, codes};
 use crate::dim::{self, Dim, DimError};
 use crate::ir::{Budget, CallSite, Metric, Net, NodeId};
 use crate::shape::Shapes;
-
-/// A count with the layers that make it up: path, statement, part.
-struct Spent {
-    value: Dim,
-    parts: Vec<(String, Span, Dim)>,
-}
 
 /// How many of the heaviest layers are shown.
 const HEAVIEST: usize = 3;
@@ -39,19 +35,16 @@ pub fn check_budgets(net: &Net, shapes: &Shapes, sink: &mut Sink) {
     } else {
         None
     };
-    let counts: Vec<(NodeId, &Counts)> = layers.iter().map(|layer| (layer.id, &layer.counts)).collect();
+    let mut ledger = Ledger::new(net, &layers, memory.as_ref());
     for budget in &net.budgets {
-        let spent = match (budget.metric, &memory) {
-            (Metric::PeakMemory, Some(memory)) => peak(net, budget, memory),
-            (metric, _) => sum(net, budget, metric, &counts),
-        };
-        match spent {
-            Ok(spent) => judge(net, budget, &spent, sink),
+        let diagnostic = match ledger.value(budget) {
+            Ok(value) => judge(&ledger, budget, &value, sink),
             Err(error) => {
                 let title = format!("the {} of this budget cannot be counted: {error}", budget.metric.name());
-                sink.push(Diagnostic::new(codes::E0306, budget.span, title));
+                Some(Diagnostic::new(codes::E0306, budget.span, title))
             }
-        }
+        };
+        diagnostic.into_iter().for_each(|diagnostic| sink.push(diagnostic));
     }
 }
 
@@ -65,47 +58,85 @@ fn of(metric: Metric, counts: &Counts) -> Dim {
     }
 }
 
-/// The nodes that a budget covers, by index; `None`: all.
-fn members(net: &Net, budget: &Budget) -> Option<Vec<bool>> {
-    let nodes = budget.members.as_ref()?;
-    let mut members = vec![false; net.bound()];
-    nodes.iter().filter(|id| net.contains(**id)).for_each(|id| members[id.index()] = true);
-    Some(members)
+/// What is bounded, and of which nodes.
+type Bounded = (Metric, Option<Range<usize>>);
+
+/// What the nodes of a net cost. A budget takes time in proportion to the nodes that it covers, and those that bound
+/// the same of the same nodes are counted once.
+struct Ledger<'a> {
+    net: &'a Net,
+    /// The counts of each node by index.
+    counts: Vec<Option<&'a Counts>>,
+    /// The bytes alive while each node runs, by index.
+    alive: Vec<u64>,
+    memory: Option<&'a Memory>,
+    values: HashMap<Bounded, Result<Dim, DimError>>,
 }
 
-fn sum(net: &Net, budget: &Budget, metric: Metric, layers: &[(NodeId, &Counts)]) -> Result<Spent, DimError> {
-    let members = members(net, budget);
-    let covered = |id: NodeId| members.as_ref().is_none_or(|members| members[id.index()]);
-    let parts: Vec<(String, Span, Dim)> = layers
-        .iter()
-        .filter(|(id, _)| covered(*id))
-        .map(|&(id, counts)| (net.node(id).path.clone(), net.node(id).origin.span, of(metric, counts)))
-        .collect();
-    Ok(Spent { value: dim::sum(parts.iter().map(|(_, _, part)| part))?, parts })
-}
-
-/// Of a net its peak and the values that are alive there; of a block the most bytes alive while one of its nodes runs,
-/// and that node.
-fn peak(net: &Net, budget: &Budget, memory: &Memory) -> Result<Spent, DimError> {
-    let mut step = None;
-    let value = match members(net, budget) {
-        None => memory.peak_bytes.clone(),
-        Some(members) if memory.sample.is_empty() => {
-            let schedule = &memory.schedule;
-            let steps = schedule.order.iter().zip(&schedule.alive).filter(|(id, _)| members[id.index()]);
-            step = steps.max_by_key(|&(_, &alive)| alive);
-            Some(Dim::from(step.map_or(0, |(_, &alive)| alive)))
+impl<'a> Ledger<'a> {
+    fn new(net: &'a Net, layers: &'a [Layer], memory: Option<&'a Memory>) -> Self {
+        let (mut counts, mut alive) = (vec![None; net.bound()], vec![0; net.bound()]);
+        layers.iter().for_each(|layer| counts[layer.id.index()] = Some(&layer.counts));
+        if let Some(Memory { schedule, .. }) = memory {
+            schedule.order.iter().zip(&schedule.alive).for_each(|(id, &bytes)| alive[id.index()] = bytes);
         }
-        Some(_) => None,
-    };
-    let text = || format!("the peak depends on {}", symbols(memory));
-    let value = value.ok_or_else(|| DimError::NotProvable { text: text() })?;
-    let part = |id: NodeId, bytes: Dim| (net.node(id).path.clone(), net.node(id).origin.span, bytes);
-    let parts = match budget.members {
-        None => memory.at_peak.iter().map(|(value, bytes)| part(value.node, bytes.clone())).collect(),
-        Some(_) => step.iter().map(|&(&id, &alive)| part(id, Dim::from(alive))).collect(),
-    };
-    Ok(Spent { value, parts })
+        Ledger { net, counts, alive, memory, values: HashMap::new() }
+    }
+
+    /// The indices of the nodes that a budget covers.
+    fn members(&self, budget: &Budget) -> Range<usize> {
+        budget.members.clone().unwrap_or(0..self.counts.len())
+    }
+
+    /// What a budget bounds, as it is.
+    fn value(&mut self, budget: &Budget) -> Result<Dim, DimError> {
+        let key = (budget.metric, budget.members.clone());
+        if let Some(value) = self.values.get(&key) {
+            return value.clone();
+        }
+        let value = match (budget.metric, self.memory) {
+            (Metric::PeakMemory, Some(memory)) => self.peak(budget, memory),
+            (metric, _) => {
+                let counts = self.counts[self.members(budget)].iter().flatten();
+                dim::sum(&counts.map(|counts| of(metric, counts)).collect::<Vec<Dim>>())
+            }
+        };
+        self.values.insert(key, value.clone());
+        value
+    }
+
+    /// The most bytes alive while a node of the budget runs.
+    fn peak(&self, budget: &Budget, memory: &Memory) -> Result<Dim, DimError> {
+        let value = match &budget.members {
+            None => memory.peak_bytes.clone(),
+            Some(members) if memory.sample.is_empty() => {
+                Some(Dim::from(self.alive[members.clone()].iter().copied().max().unwrap_or(0)))
+            }
+            Some(_) => None,
+        };
+        value.ok_or_else(|| DimError::NotProvable { text: format!("the peak depends on {}", symbols(memory)) })
+    }
+
+    /// The layers that make it up, or the values that are alive at the net's peak: path, statement, part.
+    fn parts(&self, budget: &Budget) -> Vec<(String, Span, Dim)> {
+        let part = |id: NodeId, part: Dim| {
+            let node = self.net.node(id);
+            (node.path.clone(), node.origin.span, part)
+        };
+        match (budget.metric, self.memory) {
+            (Metric::PeakMemory, Some(memory)) if budget.members.is_none() => {
+                memory.at_peak.iter().map(|(value, bytes)| part(value.node, bytes.clone())).collect()
+            }
+            (Metric::PeakMemory, _) => {
+                let largest = self.members(budget).max_by_key(|&index| (self.alive[index], std::cmp::Reverse(index)));
+                largest.map(|index| part(NodeId::new(index), Dim::from(self.alive[index]))).into_iter().collect()
+            }
+            (metric, _) => self
+                .members(budget)
+                .filter_map(|index| Some(part(NodeId::new(index), of(metric, self.counts[index]?))))
+                .collect(),
+        }
+    }
 }
 
 fn symbols(memory: &Memory) -> String {
@@ -113,20 +144,22 @@ fn symbols(memory: &Memory) -> String {
     names.join(", ")
 }
 
-fn judge(net: &Net, budget: &Budget, spent: &Spent, sink: &mut Sink) {
+/// What to say of a budget, unless it has been said at its place or nothing need be said.
+fn judge(ledger: &Ledger, budget: &Budget, value: &Dim, sink: &Sink) -> Option<Diagnostic> {
     let bound = Dim::from(budget.bound);
-    let within = bound.at_least(&spent.value);
+    let within = bound.at_least(value);
     let tight = || {
-        let (Some(value), Some(row)) = (spent.value.as_u64(), codes::W0506.row()) else { return false };
+        let (Some(value), Some(row)) = (value.as_u64(), codes::W0506.row()) else { return false };
         u128::from(budget.bound) * 98 <= u128::from(value) * 100 && !budget.allows.iter().any(|name| name == row.name)
     };
     let diagnostic = match within {
-        Some(true) if !tight() => return,
-        Some(true) => tight_budget(budget, &spent.value),
-        Some(false) => exceeded(net, budget, spent),
-        None => undecided(budget, &spent.value),
+        Some(true) if !tight() => return None,
+        Some(true) => tight_budget(budget, value),
+        Some(false) if sink.has(codes::E0402, budget.span) => return None,
+        Some(false) => exceeded(ledger, budget, value),
+        None => undecided(budget, value),
     };
-    sink.push(with_calls(diagnostic, budget.call.clone()));
+    Some(with_calls(diagnostic, budget.call.clone()))
 }
 
 fn with_calls(mut diagnostic: Diagnostic, mut call: Option<Arc<CallSite>>) -> Diagnostic {
@@ -169,12 +202,12 @@ fn undecided(budget: &Budget, value: &Dim) -> Diagnostic {
         .help(format!("check it at a size: {}", set.join(" ")))
 }
 
-fn exceeded(net: &Net, budget: &Budget, spent: &Spent) -> Diagnostic {
+fn exceeded(ledger: &Ledger, budget: &Budget, value: &Dim) -> Diagnostic {
     let who = match &budget.call {
         Some(call) => call.block.clone(),
-        None => net.name.clone(),
+        None => ledger.net.name.clone(),
     };
-    let (value, bound) = (&spent.value, Dim::from(budget.bound));
+    let bound = Dim::from(budget.bound);
     let title = format!("`{who}` takes {}, more than its budget", amount(budget.metric, value));
     let excess = value.sub(&bound).unwrap_or(Dim::ZERO);
     let percent = match (excess.as_known(), budget.bound) {
@@ -183,7 +216,7 @@ fn exceeded(net: &Net, budget: &Budget, spent: &Spent) -> Diagnostic {
     };
     let label = format!("at most {}: {}{percent} too many", grouped(&bound), grouped(&excess));
     let diagnostic = Diagnostic::new(codes::E0402, budget.span, title).label(label);
-    heaviest(&spent.parts).into_iter().fold(diagnostic, |diagnostic, (span, text, part)| {
+    heaviest(&ledger.parts(budget)).into_iter().fold(diagnostic, |diagnostic, (span, text, part)| {
         let share = match (part.as_known(), value.as_known()) {
             (Some(part), Some(value)) if 0 < value => format!(", {:.1} %", part as f64 * 100.0 / value as f64),
             _ => String::new(),
@@ -199,7 +232,7 @@ fn exceeded(net: &Net, budget: &Budget, spent: &Spent) -> Diagnostic {
 
 /// The statements that cost most, with the layers that they stand for.
 fn heaviest(parts: &[(String, Span, Dim)]) -> Vec<(Span, String, Dim)> {
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::new();
     let mut statements: Vec<(Span, &str, usize, Dim)> = Vec::new();
     for (path, span, part) in parts {
         let place = *places.entry(*span).or_insert(statements.len());

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
+use crate::data::toml_fault;
 
 /// What a machine can do. In TOML: `name`, `peak_gflops`, `bandwidth_gbs`, `cores`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +82,7 @@ impl Profile {
     /// # Ok::<(), netc::cost::roofline::ProfileError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Profile, ProfileError> {
-        let malformed = |error: toml::de::Error| ProfileError::Malformed(error.to_string().trim_end().to_owned());
+        let malformed = |error: toml::de::Error| ProfileError::Malformed(toml_fault(&error));
         let profile: Profile = toml::from_str(text).map_err(malformed)?;
         let figures = [("peak_gflops", profile.peak_gflops), ("bandwidth_gbs", profile.bandwidth_gbs)];
         let figures = figures.into_iter().chain([("cores", f64::from(profile.cores))]);

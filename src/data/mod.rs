@@ -32,8 +32,18 @@ pub use image::{Image, MAX_PIXELS};
 pub use labels::Labels;
 pub use preprocess::Preprocess;
 
+/// What is wrong with a TOML file, and where; its long lines are cut.
+pub(crate) fn toml_fault(error: &toml::de::Error) -> String {
+    const LONGEST: usize = 200;
+    let cut = |line: &str| match line.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    };
+    error.to_string().trim_end().lines().map(cut).collect::<Vec<String>>().join("\n")
+}
+
 /// The contents of a file of at most `limit` bytes.
-fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(DataError::io("read", path))?;

@@ -132,19 +132,31 @@ impl Diagnostic {
 pub struct Sink {
     diagnostics: Vec<Diagnostic>,
     seen: std::collections::HashSet<(Code, Span)>,
+    errors: usize,
 }
 
 impl Sink {
     /// Adds a diagnostic unless its code has been reported at its primary place.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if self.seen.insert((diagnostic.code, diagnostic.primary.span)) {
+            self.errors += usize::from(diagnostic.severity == Severity::Error);
             self.diagnostics.push(diagnostic);
         }
     }
 
+    /// Whether this code has been reported at this place, so that pushing it again adds nothing.
+    pub fn has(&self, code: Code, span: Span) -> bool {
+        self.seen.contains(&(code, span))
+    }
+
     /// Whether an error has been reported.
     pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+        self.errors != 0
+    }
+
+    /// How many errors have been reported.
+    pub fn errors(&self) -> usize {
+        self.errors
     }
 
     /// The diagnostics so far, in the order reported.

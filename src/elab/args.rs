@@ -1,5 +1,6 @@
 //! Arguments: matched with the parameters of a layer or a block, and evaluated as each parameter wants.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::{NameError, ValueError};
@@ -7,7 +8,7 @@ use super::value::{Callable, Given, Target, Tensor, Value};
 use super::{Elab, Eval};
 use crate::diag::{Span, nearest};
 use crate::op::{Signature, Value as Plain, attr::ParamKind};
-use crate::syntax::ast::{Arg, Expr, ExprKind, LabelPart};
+use crate::syntax::ast::{Arg, Expr, ExprKind, LabelPart, Name};
 
 /// The arguments of a layer as its operator takes them, each with its place.
 pub(super) struct LayerArgs {
@@ -15,26 +16,28 @@ pub(super) struct LayerArgs {
     pub(super) spans: Vec<(&'static str, Span)>,
 }
 
-impl Elab<'_> {
+impl<'a> Elab<'a> {
     /// The arguments given so far together with those of this call. A name given again replaces the value that a
     /// partial call gave.
-    pub(super) fn give(&mut self, callable: &Callable, callee: &str, list: &[Arg], span: Span) -> Eval<Vec<Given>> {
+    pub(super) fn give(&mut self, callable: &Callable, callee: &str, list: &[Arg]) -> Eval<Vec<Given>> {
         let names = self.param_names(callable.target);
+        let by_name: HashMap<&str, usize> = names.iter().enumerate().rev().map(|(at, &name)| (name, at)).collect();
         let mut given = callable.args.clone();
         let before = given.len();
+        // Where in `given` each parameter has its value.
+        let mut places: Vec<Option<usize>> = vec![None; names.len()];
+        given.iter().enumerate().for_each(|(at, given)| places[given.param] = Some(at));
+        let mut free = 0;
         let mut failed = false;
         let mut named = false;
         for arg in list {
             let param = match &arg.name {
                 Some(name) => {
                     named = true;
-                    match names.iter().position(|param| *param == name.text) {
-                        Some(param) => param,
+                    match by_name.get(name.text.as_str()) {
+                        Some(&param) => param,
                         None => {
-                            let near = nearest(&name.text, names.iter().map(String::as_str)).map(str::to_owned);
-                            let (callee, name, span) = (callee.to_owned(), name.text.clone(), name.span);
-                            let takes = self.takes(callable.target);
-                            self.report(NameError::UnknownArgument { callee, name, near, takes, span });
+                            self.unknown_argument(callable.target, callee, name, &names);
                             failed = true;
                             continue;
                         }
@@ -45,30 +48,41 @@ impl Elab<'_> {
                     failed = true;
                     continue;
                 }
-                None => match (0..names.len()).find(|param| given.iter().all(|other| other.param != *param)) {
-                    Some(param) => param,
-                    None => {
+                None => {
+                    free += places[free..].iter().take_while(|place| place.is_some()).count();
+                    if free == names.len() {
                         let (callee, takes) = (callee.to_owned(), self.takes(callable.target));
                         self.report(NameError::TooManyArguments { callee, takes, span: arg.span });
                         failed = true;
                         continue;
                     }
-                },
+                    free
+                }
             };
-            if let Some(first) = given.iter().skip(before).find(|other| other.param == param).map(|other| other.span) {
-                self.report(NameError::RepeatedArgument { name: names[param].clone(), first, span: arg.span });
+            let place = places[param];
+            if let Some(first) = place.filter(|&at| before <= at).and_then(|at| given.get(at)).map(|other| other.span) {
+                self.report(NameError::RepeatedArgument { name: names[param].to_owned(), first, span: arg.span });
                 failed = true;
                 continue;
             }
             let value = self.eval_arg(callable.target, param, &arg.value).ok();
             let next = Given { param, value, span: arg.value.span };
-            match given.iter_mut().take(before).find(|other| other.param == param) {
+            match place.and_then(|at| given.get_mut(at)) {
                 Some(other) => *other = next,
-                None => given.push(next),
+                None => {
+                    places[param] = Some(given.len());
+                    given.push(next);
+                }
             }
         }
-        let _ = span;
         if failed { Err(super::Reported) } else { Ok(given) }
+    }
+
+    fn unknown_argument(&mut self, target: Target, callee: &str, name: &Name, names: &[&str]) {
+        let near = nearest(&name.text, names.iter().copied()).map(str::to_owned);
+        let (callee, takes) = (callee.to_owned(), self.takes(target));
+        let error = NameError::UnknownArgument { callee, name: name.text.clone(), near, takes, span: name.span };
+        self.report(error);
     }
 
     fn eval_arg(&mut self, target: Target, param: usize, expr: &Expr) -> Eval<Value> {
@@ -111,10 +125,11 @@ impl Elab<'_> {
         self.eval(expr)
     }
 
-    pub(super) fn param_names(&self, target: Target) -> Vec<String> {
+    pub(super) fn param_names(&self, target: Target) -> Vec<&'a str> {
+        let program = self.program;
         match target {
-            Target::Layer(signature) => signature.params.iter().map(|param| param.name.to_owned()).collect(),
-            Target::Block(id) => self.program.block(id).params.iter().map(|param| param.name.text.clone()).collect(),
+            Target::Layer(signature) => signature.params.iter().map(|param| param.name).collect(),
+            Target::Block(id) => program.block(id).params.iter().map(|param| param.name.text.as_str()).collect(),
         }
     }
 
@@ -145,6 +160,7 @@ impl Elab<'_> {
                 failed = true;
                 continue;
             };
+            self.element_work(value, *span)?;
             let plain = match value {
                 Value::Tensor(Tensor::Failed) => {
                     failed = true;

@@ -7,6 +7,7 @@ use super::error::{FileError, NameError, WiringError, count};
 use super::familiar::familiar;
 use super::labels::LabelTree;
 use super::load::BlockId;
+use super::names::Names;
 use super::statement::{Branches, Operand};
 use super::value::{Callable, Given, Target, Tensor, Value};
 use super::{Elab, Eval, Frame, Reported};
@@ -61,7 +62,7 @@ impl<'a> Elab<'a> {
             Operands::Group | Operands::Listed(_) => list.iter().partition(|arg| arg.name.is_none()),
         };
         let list: Vec<Arg> = list.into_iter().cloned().collect();
-        let given = self.give(callable, signature.layer, &list, call.span);
+        let given = self.give(callable, signature.layer, &list);
         let operands = match signature.operands {
             Operands::Above => match self.above {
                 Some(tensor) => Ok(vec![Operand { tensor, span: call.name.span, form: Form::Above }]),
@@ -131,7 +132,7 @@ impl<'a> Elab<'a> {
             let reason = "either list operands or write branches".to_owned();
             return Err(self.report(WiringError::Misplaced { what, reason, fix: None, span: operand.span }));
         }
-        let given = self.give(callable, signature.layer, list, call.span);
+        let given = self.give(callable, signature.layer, list);
         let mut branches = Branches { input: self.above, results: Vec::new(), labels: Vec::new() };
         let above = self.above;
         let (_, tree) = self.scoped(labels.first().map(|(label, _)| label.as_str()), None, |elab| {
@@ -178,8 +179,11 @@ impl<'a> Elab<'a> {
         let results = match op.infer(&inputs) {
             Ok(results) => results,
             Err(error) => {
-                let diagnostic = self.misfit(call, signature, &op, &values, &operands, &args, &error);
-                return Err(self.report(diagnostic));
+                if self.misfits.insert(call.span) {
+                    let diagnostic = self.misfit(call, signature, &op, &values, &operands, &args, &error);
+                    self.report(diagnostic);
+                }
+                return Err(Reported);
             }
         };
         self.step(call.span)?;
@@ -216,7 +220,7 @@ impl<'a> Elab<'a> {
         error: &ShapeError,
     ) -> Diagnostic {
         let frame = self.frame();
-        let names: Vec<&str> = frame.names.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = frame.names.iter().map(|(name, _)| name).collect();
         let input = frame.block.and(frame.input).and_then(|input| match input {
             Tensor::Value(value) => Some(value),
             Tensor::Failed => None,
@@ -250,7 +254,7 @@ impl<'a> Elab<'a> {
             return Err(self.report(WiringError::Misplaced { what, reason, fix: None, span: body.span }));
         }
         let list = call.args.as_ref().map_or(&[][..], |args| &args.list);
-        let given = self.give(callable, &call.name.text, list, call.span)?;
+        let given = self.give(callable, &call.name.text, list)?;
         let definition = self.program.block(id);
         if self.frames.iter().any(|frame| frame.block == Some(id)) {
             let via = self.frames.iter().filter_map(|frame| frame.call.as_ref().map(|site| site.span)).collect();
@@ -270,7 +274,7 @@ impl<'a> Elab<'a> {
         self.frames.push(Frame {
             unit: id.unit,
             block: Some(id),
-            names: Vec::new(),
+            names: Names::default(),
             input: self.above,
             call: Some(Arc::clone(&site)),
             first_node: self.net.bound(),
@@ -278,7 +282,7 @@ impl<'a> Elab<'a> {
         let bound = self.bind_params(definition, &given, call.span);
         let Frame { names, .. } = self.frame();
         let args: Vec<(String, String)> =
-            names.iter().map(|(name, value)| (name.clone(), self.words_of(value))).collect();
+            names.iter().map(|(name, value)| (name.to_owned(), self.words_of(value))).collect();
         let site = CallSite { args, span: site.span, block: site.block.clone(), caller: site.caller.clone() };
         self.frame_mut().call = Some(Arc::new(site));
         let result = match bound {
@@ -325,8 +329,11 @@ impl<'a> Elab<'a> {
 
     fn bind_params(&mut self, definition: &'a Definition, given: &[Given], span: Span) -> Eval<()> {
         let mut failed = false;
-        for (at, param) in definition.params.iter().enumerate() {
-            let value = match given.iter().find(|given| given.param == at) {
+        let mut arguments: Vec<Option<&Given>> = vec![None; definition.params.len()];
+        given.iter().for_each(|given| arguments[given.param] = Some(given));
+        self.work(definition.params.len(), span)?;
+        for (param, argument) in definition.params.iter().zip(arguments) {
+            let value = match argument {
                 Some(given) => given.value.clone().ok_or(Reported),
                 None => match &param.default {
                     Some(default) => self.eval(default),
@@ -343,7 +350,7 @@ impl<'a> Elab<'a> {
                 },
             };
             match value {
-                Ok(value) => self.frame_mut().names.push((param.name.text.clone(), value)),
+                Ok(value) => self.frame_mut().names.push(&param.name.text, value),
                 Err(Reported) => failed = true,
             }
         }

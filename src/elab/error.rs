@@ -212,6 +212,7 @@ pub enum WiringError {
     Operands { layer: String, needs: String, given: usize, span: Span },
     EmptyGroup { group: String, span: Span },
     TooMany { limit: usize, span: Span },
+    TooMuch { limit: usize, what: String, values: usize, span: Span },
     TooDeep { span: Span },
     Misplaced { what: String, reason: String, fix: Option<(String, Span, String)>, span: Span },
     NoInput { span: Span },
@@ -243,6 +244,12 @@ impl From<WiringError> for Diagnostic {
             }
             WiringError::TooMany { limit, span } => {
                 Diagnostic::new(codes::E0216, span, format!("the net expands to more than {limit} values"))
+                    .label("expansion stopped here")
+                    .help("raise the limit with `--max-values N` if this is what you want")
+            }
+            WiringError::TooMuch { limit, what, values, span } => {
+                let title = format!("the net expands to more than {limit} {what}, too many for {values} values");
+                Diagnostic::new(codes::E0216, span, title)
                     .label("expansion stopped here")
                     .help("raise the limit with `--max-values N` if this is what you want")
             }

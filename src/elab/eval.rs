@@ -19,11 +19,15 @@ impl Elab<'_> {
     /// The value of an expression.
     pub(super) fn eval(&mut self, expr: &Expr) -> Eval<Value> {
         let span = expr.span;
+        self.work(1, span)?;
         match &expr.kind {
             ExprKind::Int(value) => Ok(Value::Int(Dim::from(*value))),
             ExprKind::Float(value) => Ok(Value::Float(*value)),
             ExprKind::Bool(value) => Ok(Value::Bool(*value)),
-            ExprKind::Str(text) => Ok(Value::Str(Arc::from(text.as_str()))),
+            ExprKind::Str(text) => {
+                self.text_work(span)?;
+                Ok(Value::Str(Arc::from(text.as_str())))
+            }
             ExprKind::List(items) => {
                 let items: Vec<Value> = items.iter().map(|item| self.eval(item)).collect::<Eval<_>>()?;
                 Ok(Value::List(items.into()))
@@ -74,12 +78,11 @@ impl Elab<'_> {
     /// A compile-time name of the innermost frame or of its file.
     pub(super) fn find_name(&self, text: &str) -> Option<&Value> {
         let frame = self.frame();
-        let local = frame.names.iter().rev().find(|(name, _)| name == text);
-        let of_unit = || self.unit_names[frame.unit].as_ref()?.iter().rev().find(|(name, _)| name == text);
-        local.or_else(of_unit).map(|(_, value)| value)
+        frame.names.get(text).or_else(|| self.unit_names[frame.unit].get(text))
     }
 
     fn eval_path(&mut self, path: &Path) -> Eval<Value> {
+        self.text_work(path.span)?;
         let text = self.label_text(&path.parts)?;
         if let Some(value) = self.find_name(&text) {
             return Ok(value.clone());
@@ -105,8 +108,8 @@ impl Elab<'_> {
             let note = Some(format!("a value has the sizes {base}.c, {base}.h and {base}.w"));
             return self.report(NameError::UnknownName { name: text.to_owned(), near, note, span });
         }
-        let mut names: Vec<String> = self.frame().names.iter().map(|(name, _)| name.clone()).collect();
-        names.extend(self.unit_names[self.frame().unit].iter().flatten().map(|(name, _)| name.clone()));
+        let mut names: Vec<String> = self.frame().names.iter().map(|(name, _)| name.to_owned()).collect();
+        names.extend(self.unit_names[self.frame().unit].iter().map(|(name, _)| name.to_owned()));
         names.extend(self.program.units[self.frame().unit].blocks.keys().cloned());
         names.extend(self.visible_labels());
         names.extend(op::signatures().map(|signature| signature.layer.to_owned()));
@@ -163,7 +166,7 @@ impl Elab<'_> {
             };
             return Err(self.report(NameError::UnknownName { name: name.text.clone(), near, note, span: name.span }));
         };
-        let args = self.give(&callable, &name.text, &args.list, span)?;
+        let args = self.give(&callable, &name.text, &args.list)?;
         Ok(Value::Callable(Arc::new(Callable { target: callable.target, args })))
     }
 
@@ -216,6 +219,7 @@ impl Elab<'_> {
             [Value::List(items)] => Arc::clone(items),
             _ => values.to_vec().into(),
         };
+        self.work(list.len(), span)?;
         let mut best: Option<Value> = None;
         for value in list.iter() {
             let next = match (&best, value) {

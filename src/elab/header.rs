@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::{FileError, NameError, ValueError, WiringError};
 use super::labels::LabelTree;
+use super::names::Names;
 use super::value::{Tensor, Value};
 use super::{Elab, Eval, Frame, Reported};
 use crate::data::preprocess::{Interpolation, Order, Preprocess, ResizeTo, Scale, Step};
@@ -56,11 +57,10 @@ impl<'a> Elab<'a> {
     /// The `let`s of a unit, once; blocks of the unit see them.
     fn unit_lets(&mut self, unit: usize) {
         self.frames.push(net_frame(unit));
-        self.unit_names[unit] = Some(Vec::new());
         let program = self.program;
         for binding in program.lets(unit) {
             let value = self.eval(&binding.value).unwrap_or(Value::Tensor(Tensor::Failed));
-            self.unit_names[unit].get_or_insert_default().push((binding.name.text.clone(), value));
+            self.unit_names[unit].push(&binding.name.text, value);
         }
         self.frames.pop();
     }
@@ -79,7 +79,7 @@ impl<'a> Elab<'a> {
                 }
             };
             let value = value.unwrap_or(Value::Tensor(Tensor::Failed));
-            self.frame_mut().names.push((param.name.text.clone(), value));
+            self.frame_mut().names.push(&param.name.text, value);
         }
     }
 
@@ -146,7 +146,7 @@ impl<'a> Elab<'a> {
         };
         for (size, expr) in shape.iter().zip(&input.shape) {
             if let Some(symbol) = symbol_name(expr).filter(|symbol| self.find_name(symbol).is_none()) {
-                self.frame_mut().names.push((symbol, Value::Int(size.clone())));
+                self.frame_mut().names.push(&symbol, Value::Int(size.clone()));
             }
         }
         for condition in &input.conditions {
@@ -255,11 +255,12 @@ impl<'a> Elab<'a> {
             },
         };
         let name = output.name.text.clone();
-        if let Some(first) = self.net.outputs.iter().find(|other| other.name == name).map(|other| other.span) {
+        if let Some(&first) = self.output_names.get(&name) {
             self.report(FileError::Twice { what: "output", name, first, span: output.name.span });
             return Ok(());
         }
         if let Tensor::Value(value) = value {
+            self.output_names.insert(name.clone(), span);
             self.net.outputs.push(Output { name, value, train, span });
         }
         Ok(())
@@ -294,7 +295,7 @@ impl<'a> Elab<'a> {
             self.net.budgets.push(Budget {
                 metric,
                 bound,
-                members: (!whole).then(Vec::new),
+                members: (!whole).then_some(first_node..first_node),
                 span: entry.span,
                 call,
                 allows: Arc::clone(&self.allows),
@@ -313,8 +314,7 @@ impl<'a> Elab<'a> {
                 break;
             }
             self.open_budgets.pop();
-            let members = (first..self.net.bound()).map(crate::ir::NodeId::new).collect();
-            self.net.budgets[budget].members = Some(members);
+            self.net.budgets[budget].members = Some(first..self.net.bound());
         }
     }
 
@@ -519,7 +519,7 @@ impl<'a> Elab<'a> {
 }
 
 fn net_frame(unit: usize) -> Frame {
-    Frame { unit, block: None, names: Vec::new(), input: None, call: None, first_node: 0 }
+    Frame { unit, block: None, names: Names::default(), input: None, call: None, first_node: 0 }
 }
 
 /// The name, when an expression is one name without dots.

@@ -8,9 +8,17 @@ use std::collections::HashMap;
 use super::error::{NameError, ValueError};
 use super::value::{Tensor, Value};
 use super::{Elab, Eval};
-use crate::diag::{Span, nearest};
+use crate::diag::{Span, codes, nearest};
 use crate::dim::Dim;
 use crate::syntax::ast::{Body, Call, If, LabelPart, Path, Source, StatementKind, ValueStatement};
+
+/// Bytes of a label that is made of expressions.
+const LONGEST: usize = 1 << 16;
+
+/// How many labels are compared with a misspelt one.
+const MOST_NEAR: usize = 2000;
+/// After so many mistakes names are not compared any more.
+const MISTAKES_NEAR: usize = 100;
 
 /// What a label names, and the labels below it.
 #[derive(Debug, Default)]
@@ -127,6 +135,7 @@ impl Elab<'_> {
 
     /// Takes the full path of a label.
     pub(super) fn take_path(&mut self, label: &str, span: Span) -> Eval<()> {
+        self.count_path(self.prefix.len() + label.len(), span)?;
         let path = format!("{}{label}", self.prefix);
         if let Some(&first) = self.paths.get(&path) {
             return Err(self.report(NameError::PathTwice { path, first, span }));
@@ -143,6 +152,10 @@ impl Elab<'_> {
                 LabelPart::Text(part) => text.push_str(part),
                 LabelPart::Expr(expr) => match self.eval(expr)? {
                     Value::Int(value) if !value.is_symbolic() => text.push_str(&value.to_string()),
+                    Value::Str(part) if LONGEST < text.len() + part.len() => {
+                        let message = format!("a label of more than {LONGEST} bytes");
+                        return Err(self.report(ValueError::Arithmetic { message, help: None, span: expr.span }));
+                    }
                     Value::Str(part) => text.push_str(&part),
                     value => return Err(self.wrong_type("a label", "an integer or a string", &value, expr.span)),
                 },
@@ -194,16 +207,27 @@ impl Elab<'_> {
             let what = format!("`{text}`");
             return self.report(super::error::WiringError::NothingAbove { what, span });
         }
+        if self.sink.has(codes::E0203, span) {
+            return super::Reported;
+        }
         let near = nearest(text, self.visible_labels().iter().map(String::as_str)).map(written);
         let suffix = format!(".{text}");
-        let elsewhere =
-            self.paths.iter().filter(|(path, _)| *path == text || path.ends_with(&suffix)).map(|(_, &span)| span).min();
+        let looked = if self.sink.errors() < MISTAKES_NEAR { Some(&self.paths) } else { None };
+        let elsewhere = looked
+            .into_iter()
+            .flatten()
+            .filter(|(path, _)| *path == text || path.ends_with(&suffix))
+            .map(|(_, &span)| span)
+            .min();
         let elsewhere = elsewhere.filter(|place| place.file == span.file);
         self.report(NameError::UnknownLabel { name: text.to_owned(), near, elsewhere, span })
     }
 
     /// Every label and tensor parameter that can be seen, by path, and `in` and `prev`.
     pub(super) fn visible_labels(&self) -> Vec<String> {
+        if MISTAKES_NEAR <= self.sink.errors() {
+            return Vec::new();
+        }
         let mut labels = vec!["in".to_owned(), "prev".to_owned()];
         for scope in self.scopes.iter().rev() {
             collect(&scope.tree, "", &mut labels);
@@ -212,7 +236,7 @@ impl Elab<'_> {
             }
         }
         let tensors = self.frame().names.iter().filter(|(_, value)| matches!(value, Value::Tensor(_)));
-        labels.extend(tensors.map(|(name, _)| name.clone()));
+        labels.extend(tensors.map(|(name, _)| name.to_owned()));
         labels.sort();
         labels
     }
@@ -243,7 +267,7 @@ fn written(label: &str) -> String {
 
 fn collect(tree: &LabelTree, prefix: &str, labels: &mut Vec<String>) {
     // Enough to find a near name; a net may hold a million labels.
-    if labels.len() > 10_000 {
+    if labels.len() > MOST_NEAR {
         return;
     }
     for (label, child) in &tree.children {

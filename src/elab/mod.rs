@@ -12,15 +12,17 @@ mod familiar;
 mod header;
 mod labels;
 pub mod load;
+mod names;
 mod statement;
 pub mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use self::error::{FileError, WiringError};
 use self::labels::LabelScope;
 use self::load::{BlockId, Program};
+use self::names::Names;
 use self::value::{Tensor, Value};
 use crate::data::preprocess::Preprocess;
 use crate::diag::{Diagnostic, Sink, SourceMap, Span};
@@ -57,6 +59,15 @@ pub struct Elaborated {
     /// Its shapes.
     pub shapes: Shapes,
 }
+
+/// Expressions and statements for each value that a net may have.
+const WORK_EACH: usize = 32;
+/// Bytes of paths for each value that a net may have.
+const PATH_EACH: usize = 256;
+/// Where elaboration stops looking for mistakes.
+const MAX_ERRORS: usize = 1000;
+/// Likewise, counting a mistake each time that it is met again.
+const MAX_REPORTED: usize = 20_000;
 
 /// A mistake that is in the sink; whoever gets it stays quiet.
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +111,14 @@ struct Elab<'a> {
     shapes: Shapes,
     /// Where each labelled path was taken.
     paths: HashMap<String, Span>,
+    /// The layers that did not fit. What does not fit again, in a block or a loop, is the same mistake.
+    misfits: HashSet<Span>,
+    /// Where each output was named.
+    output_names: HashMap<String, Span>,
     /// The net and the block calls that are open, outermost first.
     frames: Vec<Frame>,
     /// The names of each unit's own `let`s.
-    unit_names: Vec<Option<Vec<(String, Value)>>>,
+    unit_names: Vec<Names>,
     /// Labels that can be seen, innermost last.
     scopes: Vec<LabelScope>,
     /// The path of the enclosing scope, with its dot, and the number of the next child in a `sequential`.
@@ -118,6 +133,12 @@ struct Elab<'a> {
     steps: usize,
     /// Whether the limit has been reported.
     stopped: bool,
+    /// Expressions evaluated and statements made.
+    work: usize,
+    /// Bytes of all paths.
+    path_bytes: usize,
+    /// Mistakes, each as often as it was met.
+    reported: usize,
     preprocess: Option<(Preprocess, Span)>,
     /// Budgets of open blocks: index, depth of the block, its first node.
     open_budgets: Vec<(usize, usize, usize)>,
@@ -127,7 +148,7 @@ struct Elab<'a> {
 struct Frame {
     unit: usize,
     block: Option<BlockId>,
-    names: Vec<(String, Value)>,
+    names: Names,
     input: Option<Tensor>,
     call: Option<Arc<CallSite>>,
     first_node: usize,
@@ -143,8 +164,10 @@ impl<'a> Elab<'a> {
             net: Net::default(),
             shapes: Shapes::default(),
             paths: HashMap::new(),
+            misfits: HashSet::new(),
+            output_names: HashMap::new(),
             frames: Vec::new(),
-            unit_names: program.units.iter().map(|_| None).collect(),
+            unit_names: program.units.iter().map(|_| Names::default()).collect(),
             scopes: Vec::new(),
             prefix: String::new(),
             counter: None,
@@ -154,6 +177,9 @@ impl<'a> Elab<'a> {
             depth: 0,
             steps: 0,
             stopped: false,
+            work: 0,
+            path_bytes: 0,
+            reported: 0,
             preprocess: None,
             open_budgets: Vec::new(),
         }
@@ -170,6 +196,10 @@ impl<'a> Elab<'a> {
     /// Reports a mistake with the chain of block calls that led to it.
     fn report(&mut self, mistake: impl Into<Diagnostic>) -> Reported {
         let mut diagnostic = mistake.into();
+        self.reported += 1;
+        if self.sink.has(diagnostic.code, diagnostic.primary.span) {
+            return Reported;
+        }
         let mut call = self.frames.last().and_then(|frame| frame.call.clone());
         while let Some(site) = call {
             diagnostic = diagnostic.also(site.span, site.words());
@@ -189,6 +219,48 @@ impl<'a> Elab<'a> {
             return Err(self.report(WiringError::TooMany { limit: self.options.max_values, span }));
         }
         Ok(())
+    }
+
+    fn work_limit(&self) -> usize {
+        self.options.max_values.saturating_mul(WORK_EACH).saturating_add(WORK_EACH << 10)
+    }
+
+    /// Counts evaluated expressions and statements, which loops multiply, against a limit.
+    fn work(&mut self, amount: usize, span: Span) -> Eval<()> {
+        self.work = self.work.saturating_add(amount);
+        let limit = self.work_limit();
+        if limit < self.work {
+            let what = "expressions and statements".to_owned();
+            return Err(self.report(WiringError::TooMuch { limit, what, values: self.options.max_values, span }));
+        }
+        Ok(())
+    }
+
+    /// Counts the text of a place, which is copied when it is made or evaluated.
+    fn text_work(&mut self, span: Span) -> Eval<()> {
+        self.work(1 + span.end.saturating_sub(span.start) as usize / 64, span)
+    }
+
+    /// Counts the elements of a value that is about to be copied with all of them.
+    fn element_work(&mut self, value: &Value, span: Span) -> Eval<()> {
+        let left = self.work_limit().saturating_sub(self.work);
+        self.work(value.elements(left.saturating_add(1)), span)
+    }
+
+    /// Counts the bytes of a path against a limit.
+    fn count_path(&mut self, bytes: usize, span: Span) -> Eval<()> {
+        self.path_bytes = self.path_bytes.saturating_add(bytes);
+        let limit = self.options.max_values.saturating_mul(PATH_EACH).saturating_add(PATH_EACH << 10);
+        if limit < self.path_bytes {
+            let what = "bytes of paths".to_owned();
+            return Err(self.report(WiringError::TooMuch { limit, what, values: self.options.max_values, span }));
+        }
+        Ok(())
+    }
+
+    /// Whether so many mistakes have been found that others are not looked for.
+    fn enough(&self) -> bool {
+        MAX_ERRORS <= self.sink.errors() || MAX_REPORTED <= self.reported
     }
 
     fn origin(&self, span: Span) -> Origin {

@@ -49,6 +49,10 @@ impl<'a> Elab<'a> {
     }
 
     fn statement(&mut self, statement: &'a Statement, branches: Option<&mut Branches>) {
+        if self.enough() || self.text_work(statement.span).is_err() {
+            self.above = Some(Tensor::Failed);
+            return;
+        }
         let allows = self.allows.clone();
         self.check_allows(&statement.allows);
         self.allow(&statement.allows);
@@ -81,7 +85,7 @@ impl<'a> Elab<'a> {
         match (&statement.kind, branches) {
             (StatementKind::Let(binding), _) => {
                 let value = self.eval(&binding.value).unwrap_or(Value::Tensor(Tensor::Failed));
-                self.frame_mut().names.push((binding.name.text.clone(), value));
+                self.frame_mut().names.push(&binding.name.text, value);
                 Ok(())
             }
             (StatementKind::If(conditional), branches) => self.conditional(conditional, branches),
@@ -180,7 +184,7 @@ impl<'a> Elab<'a> {
             self.step(span)?;
             let names = self.frame().names.len();
             if let Some(binding) = &repeat.binding {
-                self.frame_mut().names.push((binding.text.clone(), Value::Int(Dim::from(i))));
+                self.frame_mut().names.push(&binding.text, Value::Int(Dim::from(i)));
             }
             self.body(&repeat.body, branches.as_deref_mut());
             self.frame_mut().names.truncate(names);
@@ -215,7 +219,7 @@ impl<'a> Elab<'a> {
             };
             let names = self.frame().names.len();
             if let Some(index) = &for_.index {
-                self.frame_mut().names.push((index.text.clone(), Value::Int(Dim::from(i))));
+                self.frame_mut().names.push(&index.text, Value::Int(Dim::from(i)));
             }
             self.bind_pattern(&for_.pattern, item)?;
             self.body(&for_.body, branches.as_deref_mut());
@@ -226,10 +230,10 @@ impl<'a> Elab<'a> {
 
     fn bind_pattern(&mut self, pattern: &'a Pattern, item: Value) -> Eval<()> {
         match (pattern, item) {
-            (Pattern::Name(name), item) => self.frame_mut().names.push((name.text.clone(), item)),
+            (Pattern::Name(name), item) => self.frame_mut().names.push(&name.text, item),
             (Pattern::List(names, _), Value::List(items)) if names.len() == items.len() => {
                 for (name, item) in names.iter().zip(items.iter()) {
-                    self.frame_mut().names.push((name.text.clone(), item.clone()));
+                    self.frame_mut().names.push(&name.text, item.clone());
                 }
             }
             (Pattern::List(..), Value::Tensor(Tensor::Failed)) => return Err(Reported),

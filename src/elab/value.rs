@@ -104,6 +104,20 @@ impl Value {
         })
     }
 
+    /// How many elements it has at any depth, counted up to `limit`. Lists share their elements, so that a short text
+    /// can name more than memory holds.
+    pub fn elements(&self, limit: usize) -> usize {
+        let Value::List(values) = self else { return 1 };
+        let mut sum = 1usize;
+        for value in values.iter() {
+            if limit <= sum {
+                break;
+            }
+            sum = sum.saturating_add(value.elements(limit - sum));
+        }
+        sum
+    }
+
     /// As text for messages, cut after about `limit` characters.
     pub fn brief(&self, limit: usize) -> String {
         let mut text = String::new();

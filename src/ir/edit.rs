@@ -1,5 +1,7 @@
 //! The only ways to change a graph.
 
+use std::collections::HashMap;
+
 use petgraph::Direction;
 use petgraph::visit::EdgeRef;
 
@@ -28,6 +30,21 @@ impl Net {
 
     /// Lets everything that uses `old`, outputs included, use `new`.
     pub fn replace_uses(&mut self, old: ValueId, new: ValueId) {
+        self.replace_operands(old, new);
+        self.replace_outputs(&HashMap::from([(old, new)]));
+    }
+
+    /// Lets the outputs that name a key name its value instead.
+    pub fn replace_outputs(&mut self, replaced: &HashMap<ValueId, ValueId>) {
+        for output in &mut self.outputs {
+            if let Some(&new) = replaced.get(&output.value) {
+                output.value = new;
+            }
+        }
+    }
+
+    /// Lets every node that takes `old` take `new`; outputs stay.
+    pub fn replace_operands(&mut self, old: ValueId, new: ValueId) {
         let moved: Vec<_> = self
             .graph
             .edges_directed(old.node, Direction::Outgoing)
@@ -38,20 +55,19 @@ impl Net {
             self.graph.remove_edge(edge);
             self.graph.add_edge(new.node, target, Port { output: new.output, input });
         }
-        for output in self.outputs.iter_mut().filter(|output| output.value == old) {
-            output.value = new;
-        }
     }
 
     /// Removes a node that nothing uses, with the edges to its operands; its statements go to `heir`, if there is one.
     pub fn remove(&mut self, id: NodeId, heir: Option<NodeId>) {
         debug_assert!(self.graph.edges_directed(id, Direction::Outgoing).next().is_none());
         let Some(node) = self.graph.remove_node(id) else { return };
+        if matches!(node.op, Op::Input(_)) {
+            self.inputs.retain(|&input| input != id);
+        }
         if let Some(heir) = heir {
             let merged = &mut self.graph[heir].origin.merged;
             merged.push(node.origin.span);
             merged.extend(node.origin.merged);
         }
-        self.inputs.retain(|&input| input != id);
     }
 }

@@ -1,6 +1,7 @@
 //! A graph in its own language again: the flat form, one value a line, every default written out. Compiling it gives
 //! the same graph under the same paths.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::{Net, Node, NodeId, ValueId};
@@ -24,6 +25,10 @@ pub fn flat(net: &Net) -> String {
     if !bounds.is_empty() {
         let _ = writeln!(text, "  budget {{ {} }}", bounds.join("; "));
     }
+    let mut conditions: HashMap<NodeId, Vec<&str>> = HashMap::new();
+    for (of, condition) in &net.conditions {
+        conditions.entry(*of).or_default().push(condition);
+    }
     let mut above = None;
     for id in net.nodes() {
         let node = net.node(id);
@@ -31,8 +36,7 @@ pub fn flat(net: &Net) -> String {
             let _ = writeln!(text, "  #[allow({allow})]");
         }
         if let Op::Input(input) = &node.op {
-            let conditions = net.conditions.iter().filter(|(of, _)| *of == id).map(|(_, text)| text.as_str());
-            let conditions: Vec<&str> = conditions.collect();
+            let conditions = conditions.remove(&id).unwrap_or_default();
             let place = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(", ")) };
             let _ = writeln!(text, "  input {}: {}{place}", node.path, input.shape.claim());
             above = Some(ValueId::from(id));

@@ -9,7 +9,8 @@ pub mod expand;
 pub mod print;
 mod verify;
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use petgraph::Direction;
@@ -118,7 +119,7 @@ pub struct Output {
 }
 
 /// What a budget bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Multiply-accumulates by torchvision's convention.
     Macs,
@@ -161,8 +162,8 @@ pub struct Budget {
     pub metric: Metric,
     /// The bound in the metric's unit (a count, or bytes), rounded down.
     pub bound: u64,
-    /// The nodes it covers: those appended while its block was elaborated. `None`: all.
-    pub members: Option<Vec<NodeId>>,
+    /// The indices of the nodes it covers: those appended while its block was elaborated. `None`: all.
+    pub members: Option<Range<usize>>,
     /// The entry.
     pub span: Span,
     /// Where its block was called.
@@ -242,6 +243,16 @@ impl Net {
             .collect();
         users.sort_unstable_by_key(|&(output, user, input)| (user, input, output));
         users
+    }
+
+    /// Whether exactly one operand of one node is a result of this node; a net's outputs are not counted.
+    pub fn has_one_use(&self, id: NodeId) -> bool {
+        self.graph.edges_directed(id, Direction::Outgoing).take(2).count() == 1
+    }
+
+    /// The values that outputs name.
+    pub fn shown(&self) -> HashSet<ValueId> {
+        self.outputs.iter().map(|output| output.value).collect()
     }
 
     /// All nodes such that each comes after its operands, the oldest first among those that could come next.

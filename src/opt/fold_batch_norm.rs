@@ -2,29 +2,38 @@
 //! `scale·(w·x + b - mean) + shift` with `scale = gamma/√(variance + eps)` is a layer with weights `scale·w` and bias
 //! `(b - mean)·scale + shift` (Jacob et al. 2017, arXiv:1712.05877, section 3.2).
 
+use std::collections::{HashMap, HashSet};
+
 use super::{Norm, Optimised, Source};
-use crate::ir::NodeId;
+use crate::ir::{NodeId, ValueId};
 use crate::op::Op;
 use crate::op::batch_norm::BatchNorm;
 
 pub(super) fn fold_batch_norm(optimised: &mut Optimised) {
+    let mut shown = optimised.net.shown();
+    let mut replaced = HashMap::new();
     for id in optimised.net.topological() {
         let Op::BatchNorm(norm) = &optimised.net.node(id).op else { continue };
         let norm = norm.clone();
         let path = optimised.net.node(id).path.clone();
-        match foldable(optimised, id) {
+        match foldable(optimised, id, &shown) {
             Ok((layer, op, axis)) => {
                 fold(optimised, id, layer, op, axis, &norm);
+                replaced.insert(id.into(), layer.into());
+                if shown.contains(&id.into()) {
+                    shown.insert(layer.into());
+                }
                 let into = optimised.net.node(layer).path.clone();
                 optimised.note("fold_batch_norm", &path, true, format!("folded into `{into}`"));
             }
             Err(why) => optimised.note("fold_batch_norm", &path, false, why),
         }
     }
+    optimised.net.replace_outputs(&replaced);
 }
 
 /// The layer in front with a bias, and the axis of its weight that runs over output channels; or why not.
-fn foldable(optimised: &Optimised, id: NodeId) -> Result<(NodeId, Op, usize), String> {
+fn foldable(optimised: &Optimised, id: NodeId, shown: &HashSet<ValueId>) -> Result<(NodeId, Op, usize), String> {
     let net = &optimised.net;
     let Some(&operand) = net.operands(id).first() else { return Err("it has no operand".to_owned()) };
     let node = net.node(operand.node);
@@ -36,7 +45,7 @@ fn foldable(optimised: &Optimised, id: NodeId) -> Result<(NodeId, Op, usize), St
         }
         _ => return Err(format!("`{}` in front of it has no weight to scale", node.path)),
     };
-    if net.users(operand.node).len() != 1 || net.outputs.iter().any(|output| output.value == operand) {
+    if !net.has_one_use(operand.node) || shown.contains(&operand) {
         return Err(format!("the value of `{}` is used elsewhere too", node.path));
     }
     Ok((operand.node, op, axis))
@@ -53,7 +62,7 @@ fn fold(optimised: &mut Optimised, id: NodeId, layer: NodeId, op: Op, axis: usiz
         optimised.params.insert(layer, vec![weight, Source::Shifted { bias, norm }]);
     }
     optimised.net.set_op(layer, op);
-    optimised.net.replace_uses(id.into(), layer.into());
+    optimised.net.replace_operands(id.into(), layer.into());
     optimised.net.remove(id, Some(layer));
     optimised.params.remove(&id);
 }

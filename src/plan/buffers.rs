@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::fuse::{Dims, Group};
+use super::gaps::{self, Stretch};
 use super::select::{Kernel, rows, works_in_place};
 use crate::ir::ValueId;
 use crate::kernel::rows::Place;
@@ -15,6 +16,9 @@ use crate::opt::Optimised;
 
 /// Roots start at multiples of this many elements: 64 bytes.
 pub const ALIGN: usize = 16;
+
+/// How many roots are compared with each other; of more, places are found in the order of time ([`gaps`]).
+const MOST_COMPARED: usize = 4096;
 
 /// Where every value lies.
 #[derive(Clone, Debug)]
@@ -168,31 +172,13 @@ fn place_parts(roots: &mut Roots, group: &Group) {
 }
 
 fn offsets(roots: Roots, aliases: &HashMap<ValueId, ValueId>, root_of: impl Fn(ValueId) -> ValueId) -> Layout {
-    let mut by_size: Vec<usize> = (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
-    by_size.sort_by_key(|&root| (std::cmp::Reverse(roots.roots[root].len()), root));
+    let own: Vec<usize> = (0..roots.roots.len()).filter(|&root| roots.roots[root].moved.is_none()).collect();
+    let stretch = |root: &Root| Stretch { len: root.len(), first: root.first, last: root.last };
+    let stretches: Vec<Stretch> = own.iter().map(|&root| stretch(&roots.roots[root])).collect();
+    let places = if stretches.len() <= MOST_COMPARED { by_size(&stretches) } else { gaps::place(&stretches) };
     let mut offsets = vec![0; roots.roots.len()];
-    // Placed roots by offset, so that the first gap that fits is found in one sweep.
-    let mut placed: Vec<usize> = Vec::new();
-    let mut arena = 0;
-    for root in by_size {
-        let Root { first, last, .. } = roots.roots[root];
-        let len = roots.roots[root].len();
-        let mut at = 0;
-        for &other in &placed {
-            let neighbour = &roots.roots[other];
-            if neighbour.last < first || last < neighbour.first {
-                continue;
-            }
-            if at + len <= offsets[other] {
-                break;
-            }
-            at = at.max(offsets[other] + neighbour.len());
-        }
-        offsets[root] = at;
-        arena = arena.max(at + len);
-        let place = placed.partition_point(|&other| offsets[other] <= at);
-        placed.insert(place, root);
-    }
+    own.iter().zip(&places).for_each(|(&root, &place)| offsets[root] = place);
+    let arena = stretches.iter().zip(&places).map(|(stretch, place)| place + stretch.len).max().unwrap_or(0);
     let lower_bound = lower_bound(&roots);
     let place = |value: ValueId| {
         let ((root, column), (.., width)) = (roots.resolve(value), roots.values[&value]);
@@ -202,6 +188,33 @@ fn offsets(roots: Roots, aliases: &HashMap<ValueId, ValueId>, root_of: impl Fn(V
     let mut values: HashMap<ValueId, Place> = roots.values.keys().map(|&value| (value, place(value))).collect();
     values.extend(aliases.keys().map(|&alias| (alias, place(root_of(alias)))).collect::<Vec<_>>());
     Layout { values, arena, lower_bound }
+}
+
+/// The largest first, each at the lowest offset that is free while it lives.
+fn by_size(stretches: &[Stretch]) -> Vec<usize> {
+    let mut largest: Vec<usize> = (0..stretches.len()).collect();
+    largest.sort_by_key(|&at| (std::cmp::Reverse(stretches[at].len), at));
+    let mut offsets = vec![0; stretches.len()];
+    // What is placed by offset, so that the first gap that fits is found in one sweep.
+    let mut placed: Vec<usize> = Vec::new();
+    for at in largest {
+        let Stretch { len, first, last } = stretches[at];
+        let mut offset = 0;
+        for &other in &placed {
+            let neighbour = &stretches[other];
+            if neighbour.last < first || last < neighbour.first {
+                continue;
+            }
+            if offset + len <= offsets[other] {
+                break;
+            }
+            offset = offset.max(offsets[other] + neighbour.len);
+        }
+        offsets[at] = offset;
+        let place = placed.partition_point(|&other| offsets[other] <= offset);
+        placed.insert(place, at);
+    }
+    offsets
 }
 
 fn lower_bound(roots: &Roots) -> usize {

@@ -1,7 +1,7 @@
 //! Which nodes one step computes: a convolution with the batch norm in front of it, the sum it joins and the activation
 //! behind it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::select::{self, Kernel};
 use crate::ir::{Net, NodeId, ValueId};
@@ -51,7 +51,7 @@ pub fn groups(
     let net = &optimised.net;
     let mut place = vec![0; net.bound()];
     order.iter().enumerate().for_each(|(at, id)| place[id.index()] = at);
-    let fuser = Fuser { net, dims, place };
+    let fuser = Fuser { net, dims, place, shown: net.shown() };
     let (mut groups, mut aliases, mut done) = (Vec::new(), HashMap::new(), vec![false; net.bound()]);
     for &id in order {
         let node = net.node(id);
@@ -76,16 +76,16 @@ struct Fuser<'a> {
     net: &'a Net,
     dims: &'a Dims,
     place: Vec<usize>,
+    shown: HashSet<ValueId>,
 }
 
 impl Fuser<'_> {
     /// The only user of a value that nothing else looks at.
     fn only_user(&self, value: ValueId) -> Option<NodeId> {
-        let shown = self.net.outputs.iter().any(|output| output.value == value);
-        match self.net.users(value.node)[..] {
-            [(_, user, _)] if !shown => Some(user),
-            _ => None,
+        if self.shown.contains(&value) || !self.net.has_one_use(value.node) {
+            return None;
         }
+        self.net.users(value.node).first().map(|&(_, user, _)| user)
     }
 
     /// The convolution that applies this batch norm, or the activation behind it, to its own operand.

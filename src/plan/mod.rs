@@ -8,6 +8,7 @@
 pub mod buffers;
 pub mod explain;
 pub mod fuse;
+mod gaps;
 pub mod select;
 
 use std::collections::HashMap;

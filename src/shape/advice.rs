@@ -1,5 +1,7 @@
 //! What fits but is hardly meant. Each piece of advice has a name by which `#[allow(name)]` silences it.
 
+use std::collections::HashSet;
+
 use crate::diag::{Code, Diagnostic, Sink, codes};
 use crate::dim::Dim;
 use crate::ir::{Net, Node, NodeId};
@@ -10,18 +12,19 @@ use crate::shape::Shapes;
 
 /// Adds all advice on a net whose shapes are known to be right.
 pub fn advise(net: &Net, shapes: &Shapes, sink: &mut Sink) {
+    let outputs: HashSet<NodeId> = net.shown().into_iter().map(|value| value.node).collect();
     for id in net.nodes() {
-        bias_before_norm(net, shapes, id, sink);
+        bias_before_norm(net, shapes, id, &outputs, sink);
         unlabelled_weights(net, shapes, id, sink);
         all_padding_window(net, shapes, id, sink);
-        unused_output(net, id, sink);
+        unused_output(net, id, &outputs, sink);
         lost_border(net, shapes, id, sink);
     }
 }
 
 fn push(sink: &mut Sink, node: &Node, code: Code, advice: impl FnOnce() -> Diagnostic) {
     let name = code.row().map_or("", |row| row.name);
-    if node.origin.allows.iter().any(|allowed| allowed == name) {
+    if node.origin.allows.iter().any(|allowed| allowed == name) || sink.has(code, node.origin.span) {
         return;
     }
     let mut diagnostic = advice();
@@ -33,7 +36,7 @@ fn push(sink: &mut Sink, node: &Node, code: Code, advice: impl FnOnce() -> Diagn
     sink.push(diagnostic);
 }
 
-fn bias_before_norm(net: &Net, shapes: &Shapes, id: NodeId, sink: &mut Sink) {
+fn bias_before_norm(net: &Net, shapes: &Shapes, id: NodeId, outputs: &HashSet<NodeId>, sink: &mut Sink) {
     let node = net.node(id);
     let biased = match &node.op {
         Op::Conv(conv) => conv.bias,
@@ -47,7 +50,7 @@ fn bias_before_norm(net: &Net, shapes: &Shapes, id: NodeId, sink: &mut Sink) {
     }
     let users = net.users(id);
     let [(_, norm, _)] = users.as_slice() else { return };
-    if !matches!(&net.node(*norm).op, Op::BatchNorm(_)) || net.outputs.iter().any(|output| output.value.node == id) {
+    if !matches!(&net.node(*norm).op, Op::BatchNorm(_)) || outputs.contains(&id) {
         return;
     }
     let (layer, span) = (node.op.describe().0, node.origin.span);
@@ -104,9 +107,9 @@ fn all_padding_window(net: &Net, shapes: &Shapes, id: NodeId, sink: &mut Sink) {
     });
 }
 
-fn unused_output(net: &Net, id: NodeId, sink: &mut Sink) {
+fn unused_output(net: &Net, id: NodeId, outputs: &HashSet<NodeId>, sink: &mut Sink) {
     let node = net.node(id);
-    let used = !net.users(id).is_empty() || net.outputs.iter().any(|output| output.value.node == id);
+    let used = outputs.contains(&id) || !net.users(id).is_empty();
     if used {
         return;
     }

@@ -18,6 +18,9 @@ use crate::tensor::Shape;
 /// How far back in the graph a fix is looked for.
 const HORIZON: usize = 4096;
 
+/// How many layers in a row are tried with other arguments.
+const LONGEST_CHAIN: usize = 64;
+
 /// Texts longer than this are not searched for names that are free.
 const SEARCHED: usize = 1 << 20;
 
@@ -98,7 +101,7 @@ impl Misfit<'_> {
         let shared = self.ancestors(self.operands[other].value);
         let mut chain = Vec::new();
         let mut value = self.operands[operand].value;
-        while chain.len() < 256 && !shared.contains(&value.node) && value.output == 0 {
+        while chain.len() < LONGEST_CHAIN && !shared.contains(&value.node) && value.output == 0 {
             let &[from] = self.net.operands(value.node).as_slice() else { break };
             chain.push(value.node);
             value = from;

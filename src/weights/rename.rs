@@ -19,12 +19,15 @@ use serde::Deserialize;
 use super::error::show;
 use super::glob::captures;
 use super::{Bytes, Checkpoint, WeightsError};
+use crate::data::toml_fault;
 use crate::diag::nearest;
 
 /// Problems that are listed before the rest is only counted.
 const LISTED: usize = 20;
 /// Names that are looked at for a near one.
 const CANDIDATES: usize = 5_000;
+/// Rules that are tried on every name in turn.
+const MOST_RULES: usize = 10_000;
 
 /// Rules for names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +75,13 @@ impl Rename {
     /// replacement.
     pub fn parse(text: &str, path: &Path) -> Result<Rename, WeightsError> {
         let wrong = |problems| WeightsError::Rename { path: path.to_owned(), problems };
-        let rules: Rules =
-            toml::from_str(text).map_err(|error| wrong(vec![error.to_string().trim_end().to_owned()]))?;
+        let rules: Rules = toml::from_str(text).map_err(|error| wrong(vec![toml_fault(&error)]))?;
         let mut problems = Vec::new();
+        if MOST_RULES < rules.patterns.len() + rules.prefix.len() {
+            problems.push(format!(
+                "more than {MOST_RULES} rules under [patterns] and [prefix]; name tensors under [names]"
+            ));
+        }
         for (from, to) in &rules.patterns {
             let (has, wants) = (from.matches('*').count(), to.matches('*').count());
             if has == 0 {
