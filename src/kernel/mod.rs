@@ -6,6 +6,7 @@
 #![allow(clippy::needless_range_loop)] // Indices run over several arrays of registers at once.
 
 pub mod activation;
+pub mod buffer;
 pub mod conv;
 pub mod depthwise;
 pub mod elementwise;

@@ -6,6 +6,9 @@
 //! the latency of two multiply-adds a cycle. The sum of an output runs over taps and `k` in order, cut at fixed places:
 //! it does not depend on how rows and panels are dealt to threads.
 
+use std::sync::Arc;
+
+use super::buffer::Buffer;
 use super::isa::{LANES, Lanes, Task};
 
 /// Rows of a tile.
@@ -32,7 +35,10 @@ struct Segment {
 /// `k` by `k`. The last panel is filled up with zeros.
 #[derive(Clone, Debug)]
 pub struct Packed {
-    weight: Vec<f32>,
+    /// Shared with others that have parts of it.
+    weight: Arc<Buffer>,
+    /// Where its part begins.
+    start: usize,
     /// For whole panels; zeros where there is none.
     bias: Vec<f32>,
     /// Segments of one block of the summed axis, and where the block begins.
@@ -52,8 +58,8 @@ impl Packed {
         weight: impl Fn(usize, usize, usize) -> f32,
         bias: Option<&[f32]>,
     ) -> Packed {
-        let mut packed = Packed::zeros(outputs, taps, len);
-        for (panel, values) in packed.weight.chunks_exact_mut((taps * len * PANEL).max(1)).enumerate() {
+        let mut packed = Buffer::zeros(Packed::floats(outputs, taps * len));
+        for (panel, values) in packed.chunks_exact_mut((taps * len * PANEL).max(1)).enumerate() {
             let count = PANEL.min(outputs - panel * PANEL);
             for (at, row) in values.chunks_exact_mut(PANEL).enumerate() {
                 let (tap, k) = (at / len, at % len);
@@ -62,23 +68,34 @@ impl Packed {
                 }
             }
         }
+        Packed::part(Arc::new(packed), 0, outputs, taps, len, bias)
+    }
+
+    /// Weights that stand packed in `weight` from `start` on.
+    pub(super) fn part(
+        weight: Arc<Buffer>,
+        start: usize,
+        outputs: usize,
+        taps: usize,
+        len: usize,
+        bias: Option<&[f32]>,
+    ) -> Packed {
+        assert!(start + Packed::floats(outputs, taps * len) <= weight.len());
+        let mut padded = vec![0.0; outputs.next_multiple_of(PANEL)];
         if let Some(bias) = bias {
-            packed.bias[..outputs].copy_from_slice(bias);
+            padded[..outputs].copy_from_slice(bias);
         }
-        packed
+        Packed { weight, start, bias: padded, blocks: blocks(taps, len), depth: taps * len, outputs, taps, len }
     }
 
-    /// The same with all weights zero.
-    pub fn zeros(outputs: usize, taps: usize, len: usize) -> Packed {
-        let (depth, panels) = (taps * len, outputs.div_ceil(PANEL));
-        let (weight, bias) = (vec![0.0; panels * depth * PANEL], vec![0.0; panels * PANEL]);
-        Packed { weight, bias, blocks: blocks(taps, len), depth, outputs, taps, len }
+    /// Floats of packed weights.
+    pub(super) fn floats(outputs: usize, depth: usize) -> usize {
+        outputs.next_multiple_of(PANEL) * depth
     }
 
-    /// Sets the weight of an output for an element of the summed axis.
-    #[inline]
-    pub fn set(&mut self, output: usize, element: usize, value: f32) {
-        self.weight[(output / PANEL * self.depth + element) * PANEL + output % PANEL] = value;
+    /// Where the weight of an output for an element of the summed axis stands in packed weights.
+    pub(super) fn place(depth: usize, output: usize, element: usize) -> usize {
+        (output / PANEL * depth + element) * PANEL + output % PANEL
     }
 
     /// Outputs.
@@ -113,7 +130,7 @@ impl Packed {
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.weight) + size_of_val(&*self.bias)
+        size_of::<f32>() * Packed::floats(self.outputs, self.depth) + size_of_val(&*self.bias)
     }
 }
 
@@ -245,7 +262,7 @@ impl Task for Product<'_> {
                 let part = Part {
                     segments,
                     rows,
-                    weight: packed.weight[(panel * packed.depth + start) * PANEL..].as_ptr(),
+                    weight: packed.weight[packed.start + (panel * packed.depth + start) * PANEL..].as_ptr(),
                     bias: (at == last).then(|| packed.bias[first..][..PANEL].as_ptr()),
                     is_first: at == 0,
                     first,

@@ -1,10 +1,12 @@
 //! Memory that kernels work in, kept from call to call.
 
+use super::buffer::Buffer;
+
 /// Zeros to read, and a part for each thread to write.
 #[derive(Debug, Default)]
 pub struct Scratch {
     zeros: Vec<f32>,
-    parts: Vec<f32>,
+    parts: Buffer,
     /// An input between columns of zeros.
     pub(super) padded: Vec<f32>,
 }
@@ -30,9 +32,7 @@ impl Scratch {
         }
         // Parts of different threads lie on different cache lines, wherever the first begins.
         let len = len.next_multiple_of(16) + 16;
-        if self.parts.len() < len * threads {
-            self.parts.resize(len * threads, 0.0);
-        }
+        self.parts.reserve(len * threads);
         (&self.zeros, Parts { ptr: self.parts.as_mut_ptr(), len, threads })
     }
 }

@@ -6,7 +6,9 @@
 //! search for such points). `G` is applied in f64 and rounded once.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+use std::sync::Arc;
 
+use super::buffer::Buffer;
 use super::conv::{Around, Context, Geometry};
 use super::isa::{LANES, Lanes, Task};
 use super::product::{Packed, Product, ROWS, Range};
@@ -28,18 +30,23 @@ impl Weights {
     pub fn new(unit: usize, [out_c, in_c]: [usize; 2], weight: &[f32], bias: Option<&[f32]>) -> Weights {
         assert!((unit == 2 || unit == 4) && weight.len() == out_c * in_c * 9);
         let side = unit + 2;
-        let mut positions: Vec<Packed> = (0..side * side).map(|_| Packed::zeros(out_c, 1, in_c)).collect();
+        let each = Packed::floats(out_c, in_c);
+        let mut carried = Buffer::zeros(side * side * each);
         for (at, taps) in weight.chunks_exact(9).enumerate() {
             let taps: [f64; 9] = std::array::from_fn(|tap| f64::from(taps[tap]));
             // G g, three columns; then (G g) Gᵀ.
             let columns: [[f64; SIDE]; 3] = std::array::from_fn(|x| filter(unit, [taps[x], taps[3 + x], taps[6 + x]]));
+            let place = Packed::place(in_c, at / in_c, at % in_c);
             for y in 0..side {
                 let row = filter(unit, [columns[0][y], columns[1][y], columns[2][y]]);
                 for (x, &value) in row[..side].iter().enumerate() {
-                    positions[y * side + x].set(at / in_c, at % in_c, value as f32);
+                    carried[(y * side + x) * each + place] = value as f32;
                 }
             }
         }
+        let carried = Arc::new(carried);
+        let part = |position: usize| Packed::part(Arc::clone(&carried), position * each, out_c, 1, in_c, None);
+        let positions = (0..side * side).map(part).collect();
         Weights { unit, positions, bias: bias.map_or_else(|| vec![0.0; out_c], <[f32]>::to_vec) }
     }
 

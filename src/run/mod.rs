@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use crate::ir::{Net, NodeId};
+use crate::kernel::buffer::Buffer;
 use crate::kernel::conv::Context;
 use crate::kernel::isa::Isa;
 use crate::kernel::scratch::Scratch;
@@ -102,7 +103,7 @@ pub struct Executable {
 /// The memory of one run.
 #[derive(Debug, Default)]
 struct Workspace {
-    arena: Vec<f32>,
+    arena: Buffer,
     scratch: Scratch,
 }
 
@@ -219,9 +220,7 @@ impl Executable {
         let plan = self.plan(batch)?;
         let mut workspace = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let Workspace { arena, scratch } = &mut workspace;
-        if arena.len() < plan.arena {
-            arena.resize(plan.arena, 0.0);
-        }
+        arena.reserve(plan.arena);
         let mut cx = Context { isa: self.isa, threads: &self.threads, scratch };
         for (input, slot) in inputs.iter().zip(&plan.inputs) {
             match input.as_slice() {
