@@ -67,8 +67,11 @@ struct Ledger<'a> {
     /// The bytes alive while each node runs, by index.
     alive: Vec<u64>,
     memory: Option<&'a Memory>,
-    values: HashMap<(Metric, Option<Range<usize>>), Result<Dim, DimError>>,
+    values: HashMap<Bounded, Result<Dim, DimError>>,
 }
+
+/// A metric of some nodes.
+type Bounded = (Metric, Option<Range<usize>>);
 
 impl<'a> Ledger<'a> {
     fn new(net: &'a Net, layers: &'a [Layer], memory: Option<&'a Memory>) -> Self {

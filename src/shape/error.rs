@@ -265,7 +265,7 @@ impl Misfit<'_> {
 
 /// Up to four divisors of a count that are nearest to `wanted`, ascending.
 fn divisors(count: u64, wanted: u64) -> Vec<u64> {
-    let small = (1..=count.min(4096)).filter(|by| count % by == 0);
+    let small = (1..=count.min(4096)).filter(|&by| count.is_multiple_of(by));
     let mut divisors: Vec<u64> = small.flat_map(|by| [by, count / by]).collect();
     divisors.sort_unstable_by_key(|&by| (by.abs_diff(wanted), by));
     divisors.dedup();

@@ -457,7 +457,7 @@ fn padded(windows: &Windows) -> Option<(Windows, String)> {
     let halves = [0, 1].map(|axis| (windows.extent(axis) - 1) / 2);
     let text = if halves[0] == halves[1] { halves[0].to_string() } else { format!("[{}, {}]", halves[0], halves[1]) };
     let padding = Padding::Sides([halves[0], halves[1], halves[0], halves[1]]);
-    (halves != [0, 0]).then(|| (Windows { padding, ..windows.clone() }, text))
+    (halves != [0, 0]).then_some((Windows { padding, ..*windows }, text))
 }
 
 /// A window without a stride with each of the usual ones; `written` is what the other branch has.
@@ -467,7 +467,7 @@ fn strided(windows: &Windows, written: Option<&str>) -> Vec<(Windows, String)> {
     }
     let with = |stride: u64| {
         let text = written.map_or_else(|| stride.to_string(), str::to_owned);
-        (Windows { stride: [stride; 2], ..windows.clone() }, text)
+        (Windows { stride: [stride; 2], ..*windows }, text)
     };
     [2, 3, 4, 8].map(with).into_iter().collect()
 }
