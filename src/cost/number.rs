@@ -12,7 +12,7 @@ use crate::dim::Dim;
 /// assert_eq!(grouped(&Dim::symbol("H", 1)), "H");
 /// ```
 pub fn grouped(count: &Dim) -> String {
-    let digits = count.to_string();
+    let digits = count.as_u64().map_or_else(|| count.to_string(), |count| count.to_string());
     if count.is_symbolic() {
         return digits;
     }

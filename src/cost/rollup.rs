@@ -55,6 +55,10 @@ impl Group {
 /// # Errors
 /// When a sum overflows.
 pub fn rollup(report: &Report, by: By) -> Result<Vec<Group>, DimError> {
+    if by == By::Layer {
+        let layers = report.layers.iter().enumerate();
+        return layers.map(|(at, layer)| group(report, &layer.path, vec![at])).collect();
+    }
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut rows: Vec<(&str, Vec<usize>)> = Vec::new();
     for (at, layer) in report.layers.iter().enumerate() {
@@ -73,7 +77,10 @@ pub fn rollup(report: &Report, by: By) -> Result<Vec<Group>, DimError> {
 }
 
 fn group(report: &Report, name: &str, layers: Vec<usize>) -> Result<Group, DimError> {
-    let counts = Counts::sum(layers.iter().map(|&layer| &report.layers[layer].counts))?;
+    let counts = match layers.as_slice() {
+        [only] => report.layers[*only].counts.clone(),
+        several => Counts::sum(several.iter().map(|&layer| &report.layers[layer].counts))?,
+    };
     let convention = report.options.convention;
     let predicted = layers.iter().map(|&layer| report.layers[layer].predicted.map(|time| time.seconds)).sum();
     Ok(Group {

@@ -1,7 +1,7 @@
 //! Diagnostics for people, as rustc draws them.
 //!
 //! The printing crate gets no whole source: only the lines that labels and edits touch, long ones cut to the
-//! neighbourhood (see [`excerpt`](super::excerpt)), every place moved into the text. So the cost of a report depends on
+//! neighbourhood (see `excerpt`), every place moved into the text. So the cost of a report depends on
 //! the number of its labels and not on the size of the source.
 
 use super::edit::in_file;

@@ -3,6 +3,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Style;
+use super::column::{Texts, width};
 use crate::cost::{Ratio, number};
 use crate::dim::Dim;
 
@@ -124,35 +125,38 @@ const LEAST: usize = 24;
 impl Grid {
     /// A table with a heading, and the headings of the columns that did not fit.
     pub fn table(&self, style: Style) -> (String, Vec<&'static str>) {
-        let (kept, left_out) = self.fit(style.width);
-        let shown = |row: &[Cell]| kept.iter().map(|&at| row[at].shown()).collect::<Vec<String>>();
-        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| shown(row)).collect();
-        let total: Option<Vec<String>> =
-            self.total.as_ref().map(|row| kept.iter().map(|&at| shown_total(&row[at])).collect());
-        let heading: Vec<String> = kept.iter().map(|&at| self.columns[at].title.to_owned()).collect();
-        let mut widths: Vec<usize> = kept.iter().map(|&at| self.width(at)).collect();
+        let texts: Vec<Texts> =
+            (0..self.columns.len()).map(|at| Texts::new(self.rows.iter().map(|row| &row[at]))).collect();
+        let total: Option<Vec<String>> = self.total.as_ref().map(|row| row.iter().map(shown_total).collect());
+        let natural: Vec<usize> = (0..self.columns.len())
+            .map(|at| {
+                let total = total.as_ref().map_or(0, |total| width(&total[at]));
+                texts[at].width.max(total).max(width(self.columns[at].title))
+            })
+            .collect();
+        let (kept, left_out) = self.fit(style.width, &natural);
+        let mut widths: Vec<usize> = kept.iter().map(|&at| natural[at]).collect();
         let whole = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         let excess = style.width.map_or(0, |width| whole(&widths).saturating_sub(width));
         if let Some(first) = widths.first_mut() {
             *first = first.saturating_sub(excess).max((*first).min(LEAST));
         }
-        let line = |cells: &[String]| {
-            let columns = cells.iter().zip(&widths).zip(&kept);
-            let padded = columns.map(|((cell, &width), &at)| aligned(cell, width, self.columns[at].right));
-            padded.collect::<Vec<String>>().join("  ").trim_end().to_owned()
-        };
-        let strong = |text: String| if style.color { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text };
-        let faint = |text: String| if style.color { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text };
-        let rule = faint("─".repeat(whole(&widths)));
-        let mut lines = vec![strong(line(&heading)), rule.clone()];
-        lines.extend(rows.iter().map(|row| line(row)));
-        lines.extend(total.into_iter().flat_map(|total| [rule.clone(), strong(line(&total))]));
-        (lines.join("\n") + "\n", left_out)
+        let (strong, faint) = if style.color { (BOLD, FAINT) } else { (PLAIN, PLAIN) };
+        let rule = "─".repeat(whole(&widths));
+        let mut lines = Lines { columns: &self.columns, kept: &kept, widths: &widths, out: String::new() };
+        lines.row(strong, |at| self.columns[at].title);
+        lines.text(faint, &rule);
+        (0..self.rows.len()).for_each(|row| lines.row(PLAIN, |at| texts[at].cell(row)));
+        if let Some(total) = &total {
+            lines.text(faint, &rule);
+            lines.row(strong, |at| &total[at]);
+        }
+        (lines.out, left_out)
     }
 
     /// The columns that fit, as indices, and the headings of the others.
-    fn fit(&self, width: Option<usize>) -> (Vec<usize>, Vec<&'static str>) {
-        let mut widths: Vec<usize> = (0..self.columns.len()).map(|at| self.width(at) + GAP).collect();
+    fn fit(&self, width: Option<usize>, natural: &[usize]) -> (Vec<usize>, Vec<&'static str>) {
+        let mut widths: Vec<usize> = natural.iter().map(|width| width + GAP).collect();
         let mut kept: Vec<usize> = (0..self.columns.len()).collect();
         let Some(width) = width else { return (kept, Vec::new()) };
         // Long paths are cut before figures are left out.
@@ -170,12 +174,6 @@ impl Grid {
         let left_out = (0..self.columns.len()).filter(|at| !kept.contains(at)).map(|at| self.columns[at].title);
         let left_out = left_out.collect();
         (kept, left_out)
-    }
-
-    fn width(&self, at: usize) -> usize {
-        let cells = self.rows.iter().map(|row| row[at].shown().width());
-        let total = self.total.iter().map(|row| shown_total(&row[at]).width());
-        cells.chain(total).max().unwrap_or(0).max(self.columns[at].title.width())
     }
 
     /// Comma-separated values with a heading line (RFC 4180), exact; without the sums.
@@ -211,13 +209,54 @@ impl Grid {
     }
 }
 
-/// Text in so many columns of a terminal; of longer text the middle is left out, as paths differ at their ends.
-fn aligned(text: &str, width: usize, right: bool) -> String {
-    let own = text.width();
-    if own <= width {
-        let blank = " ".repeat(width - own);
-        return if right { blank + text } else { text.to_owned() + &blank };
+/// What stands around a line to show it in bold or faintly.
+const BOLD: [&str; 2] = ["\u{1b}[1m", "\u{1b}[0m"];
+const FAINT: [&str; 2] = ["\u{1b}[2m", "\u{1b}[0m"];
+const PLAIN: [&str; 2] = ["", ""];
+
+/// The lines of a table.
+struct Lines<'a> {
+    columns: &'a [Column],
+    kept: &'a [usize],
+    widths: &'a [usize],
+    out: String,
+}
+
+impl Lines<'_> {
+    fn row<'t>(&mut self, [begin, end]: [&str; 2], cell: impl Fn(usize) -> &'t str) {
+        self.out.push_str(begin);
+        let start = self.out.len();
+        for (place, (&at, &width)) in self.kept.iter().zip(self.widths).enumerate() {
+            self.out.push_str(if place == 0 { "" } else { "  " });
+            align(&mut self.out, cell(at), width, self.columns[at].right);
+        }
+        let shown = self.out[start..].trim_end().len();
+        self.out.truncate(start + shown);
+        self.out.push_str(end);
+        self.out.push('\n');
     }
+
+    fn text(&mut self, [begin, end]: [&str; 2], text: &str) {
+        [begin, text, end, "\n"].iter().for_each(|part| self.out.push_str(part));
+    }
+}
+
+/// Adds text in so many columns of a terminal; of longer text the middle is left out, as paths differ at their ends.
+fn align(out: &mut String, text: &str, columns: usize, right: bool) {
+    match columns.checked_sub(width(text)) {
+        Some(blank) if right => {
+            out.extend(std::iter::repeat_n(' ', blank));
+            out.push_str(text);
+        }
+        Some(blank) => {
+            out.push_str(text);
+            out.extend(std::iter::repeat_n(' ', blank));
+        }
+        None => out.push_str(&shortened(text, columns)),
+    }
+}
+
+fn shortened(text: &str, width: usize) -> String {
     let cut = |chars: &mut dyn Iterator<Item = char>, room: usize| {
         let mut used = 0;
         chars

@@ -4,6 +4,7 @@
 //! Snapshots of every format stand in `tests/cost/`.
 
 mod chart;
+mod column;
 pub mod cost;
 pub mod diff;
 
