@@ -1,7 +1,7 @@
 //! Convolutions on rows of channels, as products of the input's own rows.
 
 use super::isa::{Isa, LANES, Lanes, Task};
-use super::product::{PANEL, Packed, Product, ROWS, Range};
+use super::product::{Packed, Product, ROWS, Range};
 use super::rows::{Rows, RowsMut};
 use super::scratch::Scratch;
 use super::threads::Threads;
@@ -371,9 +371,4 @@ impl Task for Prepare<'_> {
             }
         }
     }
-}
-
-/// Whether a product of this many outputs fills its panels well enough.
-pub fn fills_panels(outputs: usize) -> bool {
-    outputs.is_multiple_of(PANEL) || PANEL * 2 < outputs
 }
