@@ -23,7 +23,7 @@ pub mod tensor;
 pub mod weights;
 
 pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};
-pub use run::{Executable, RunError, RunOptions};
+pub use run::{Executable, Kept, RunError, RunOptions, Session};
 
 /// The README's example, run as a documentation test.
 #[cfg(doctest)]

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use ndarray::{ArrayD, IxDyn};
 use netc::ir::ValueId;
+use netc::kernel::isa::Isa;
+use netc::kernel::winograd::Tile;
 use netc::op::Op;
 use netc::plan::{self, Kernel};
 use netc::tensor::{View, ViewMut};
@@ -70,22 +72,34 @@ fn relative_error(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
     worst / b.iter().map(|b| b.abs()).fold(f32::MIN_POSITIVE, f32::max)
 }
 
-/// Runs a net both ways; gives the kernels of its steps.
-fn check(compiled: &Compiled, batch: usize, exact: bool, bound: f32) -> Vec<Kernel> {
+/// Runs a net both ways, with every instruction set of this machine; gives the kernels of its steps.
+fn check(compiled: &Compiled, batch: usize, options: plan::Options, bound: f32) -> Vec<Kernel> {
     let weights = init(&compiled.init_specs(), Scheme::He, 5).unwrap();
-    let options = RunOptions { threads: 2, plan: plan::Options { exact }, ..RunOptions::default() };
-    let executable = compiled.plan_with(&weights, &options).unwrap();
-    let (_, sizes) = executable.inputs().remove(0);
+    let sizes = compiled.shapes.of(compiled.net.inputs[0].into()).as_known().unwrap();
     let input = some_values(&std::iter::once(batch).chain(sizes).collect::<Vec<_>>());
     let expected = by_plain_loops(compiled, &weights, &input);
-    // A second run meets memory that has been used.
-    for _ in 0..2 {
-        for (result, expected) in executable.run_all(&[input.view()]).unwrap().iter().zip(&expected) {
-            let error = relative_error(result, expected);
-            assert!(error <= bound, "{}: relative error {error:e}", compiled.net.name);
+    let mut kernels = Vec::new();
+    for isa in Isa::all() {
+        let options = RunOptions { threads: 2, instructions: Some(isa), plan: options, ..RunOptions::default() };
+        let executable = compiled.plan_with(&weights, &options).unwrap();
+        // A second run meets memory that has been used.
+        for _ in 0..2 {
+            for (result, expected) in executable.run_all(&[input.view()]).unwrap().iter().zip(&expected) {
+                let error = relative_error(result, expected);
+                assert!(error <= bound, "{} with {}: relative error {error:e}", compiled.net.name, isa.name());
+            }
         }
+        kernels = executable.plan(batch).unwrap().steps.iter().map(|step| step.kernel).collect();
     }
-    executable.plan(batch).unwrap().steps.iter().map(|step| step.kernel).collect()
+    kernels
+}
+
+fn forced(kernel: Kernel) -> plan::Options {
+    plan::Options { forced: Some(kernel), ..plan::Options::default() }
+}
+
+fn exact(exact: bool) -> plan::Options {
+    plan::Options { exact, ..plan::Options::default() }
 }
 
 fn net(body: &str) -> Compiled {
@@ -98,21 +112,22 @@ const LAYER: f32 = 1e-5;
 
 #[test]
 fn every_kernel_of_a_convolution_is_met() {
-    let of = |body: &str, exact| check(&net(&format!("{body}\noutput y")), 2, exact, LAYER)[0];
+    let of = |body: &str, is_exact| check(&net(&format!("{body}\noutput y")), 2, exact(is_exact), LAYER)[0];
     let input = "input x: [32, 13, 11]";
-    assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), false), Kernel::Winograd4);
+    assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), false), Kernel::Winograd(Tile::F4x3));
     assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), true), Kernel::Product);
     assert_eq!(of(&format!("{input}\nc: conv(20, 3, stride = 2, pad = 1)"), false), Kernel::Product);
     assert_eq!(of(&format!("{input}\nd: depthwise(3, pad = 1)"), false), Kernel::Depthwise);
     assert_eq!(of("input x: [3, 20, 21]\nc: conv(17, 7, stride = 2, pad = 3)", false), Kernel::JoinedProduct);
-    assert_eq!(of("input x: [256, 7, 7]\nc: conv(256, 3, pad = 1)", false), Kernel::Winograd2);
+    assert_eq!(of("input x: [48, 12, 13]\nc: conv(24, 5, pad = 2)", false), Kernel::Winograd(Tile::F2x5));
+    assert_eq!(of("input x: [256, 7, 7]\nc: conv(256, 3, pad = 1)", false), Kernel::Winograd(Tile::F2x3));
 }
 
 #[test]
 fn fused_layers_are_what_they_were() {
     let residual =
         "input x: [32, 9, 9]\nadd { { a: conv(32, 3, pad = 1); relu; b: conv(32, 3, pad = 1) }; identity }\nrelu\n";
-    for (body, exact) in [
+    for (body, is_exact) in [
         (format!("{residual}output y"), false),
         (format!("{residual}output y"), true),
         (format!("{residual}c: conv(5, 1)\nadd(prev, c)\nsilu\noutput y"), false),
@@ -136,7 +151,7 @@ fn fused_layers_are_what_they_were() {
         ("input x: [10, 6, 6]\na, b: split(2)\nsub(a, b)\nchannel_shuffle(5)\nupsample(2)\npad(1)\noutput y".to_owned(), false),
     ] {
         let body = body.replace("c: conv(5, 1)\nadd(prev, c)", "c: conv(32, 1)\nadd(prev, c)");
-        check(&net(&body), 3, exact, LAYER);
+        check(&net(&body), 3, exact(is_exact), LAYER);
     }
 }
 
@@ -157,7 +172,7 @@ proptest! {
         batch in 1usize..4,
         tail in prop_oneof![Just(""), Just("\nrelu"), Just("\nsigmoid")],
         bias: bool,
-        exact: bool,
+        is_exact: bool,
     ) {
         let fits = |size: usize, k: usize, a: usize, b: usize| dilation * (k - 1) < size + a + b;
         prop_assume!(fits(sizes.0, kernel.0, pad[0], pad[2]) && fits(sizes.1, kernel.1, pad[1], pad[3]));
@@ -166,7 +181,7 @@ proptest! {
              dilation = {dilation}, groups = {groups}, bias = {bias}){tail}\noutput y",
             group_in * groups, sizes.0, sizes.1, group_out * groups, kernel.0, kernel.1, stride.0, stride.1,
         );
-        check(&net(&body), batch, exact, LAYER);
+        check(&net(&body), batch, exact(is_exact), LAYER);
     }
 
     /// Whole tiles of Winograd's and cut ones.
@@ -176,13 +191,15 @@ proptest! {
         sizes in (1usize..20, 1usize..20),
         pad in prop::array::uniform4(0usize..3),
         batch in 1usize..4,
+        tile in prop::sample::select(&Tile::ALL[..]),
     ) {
-        prop_assume!(3 <= sizes.0 + pad[0] + pad[2] && 3 <= sizes.1 + pad[1] + pad[3]);
+        let taps = tile.taps();
+        prop_assume!(taps <= sizes.0 + pad[0] + pad[2] && taps <= sizes.1 + pad[1] + pad[3]);
         let body = format!(
-            "input x: [{}, {}, {}]\nc: conv({}, 3, pad = {pad:?})\nrelu\noutput y",
+            "input x: [{}, {}, {}]\nc: conv({}, {taps}, pad = {pad:?})\nrelu\noutput y",
             channels.0 * 8, sizes.0, sizes.1, channels.1 * 8,
         );
-        check(&net(&body), batch, false, LAYER);
+        check(&net(&body), batch, forced(Kernel::Winograd(tile)), LAYER);
     }
 
     #[test]
@@ -202,7 +219,7 @@ proptest! {
             "input x: [{channels}, {}, {}]\n{layer}([{}, {}], stride = [{}, {}], pad = [{}, {}])\noutput y",
             sizes.0, sizes.1, kernel.0, kernel.1, stride.0, stride.1, pad.0, pad.1,
         );
-        check(&net(&body), batch, false, LAYER);
+        check(&net(&body), batch, plan::Options::default(), LAYER);
     }
 }
 
@@ -220,6 +237,6 @@ fn specs_are_their_operators() {
     ] {
         let settings = Settings { shape: shape.map(|sizes| sizes.to_vec()), ..Settings::default() };
         let compiled = netc::compile_with(format!("specs/{spec}.net"), &settings).unwrap();
-        check(&compiled, 1, false, 2e-5);
+        check(&compiled, 1, plan::Options::default(), 2e-5);
     }
 }

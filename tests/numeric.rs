@@ -66,7 +66,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let run = |threads| {
             let options = netc::RunOptions { threads, ..netc::RunOptions::default() };
             let executable = compiled.plan_with(&weights, &options).unwrap();
-            let (_, sizes) = executable.inputs().remove(0);
+            let (_, sizes) = executable.inputs()[0].clone();
             let sizes: Vec<usize> = std::iter::once(2).chain(sizes).collect();
             let count = sizes.iter().product();
             let values = (0..count).map(|i: usize| (i * 37 % 101) as f32 / 101.0).collect();

@@ -170,15 +170,15 @@ impl Layer {
 
 /// Inputs of small seeded values.
 fn inputs(executable: &Executable, batch: usize) -> Vec<ArrayD<f32>> {
-    let make = |(_, sizes): (String, Vec<usize>)| {
-        let sizes: Vec<usize> = std::iter::once(batch).chain(sizes).collect();
+    let make = |(_, sizes): &(String, Vec<usize>)| {
+        let sizes: Vec<usize> = std::iter::once(batch).chain(sizes.iter().copied()).collect();
         let mut state = 1u32;
         ArrayD::from_shape_fn(IxDyn(&sizes), |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         })
     };
-    executable.inputs().into_iter().map(make).collect()
+    executable.inputs().iter().map(make).collect()
 }
 
 fn median(sorted: &[Duration]) -> Duration {

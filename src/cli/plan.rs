@@ -1,5 +1,6 @@
 use clap::Args;
 
+use super::weights::plan_options;
 use super::{Outcome, Source, print};
 use crate::opt;
 use crate::plan::{self, explain};
@@ -24,7 +25,7 @@ impl Plan {
     pub(super) fn run(self) -> Outcome {
         let compiled = self.source.compile()?;
         let optimised = opt::optimise(&compiled.net, &compiled.shapes);
-        let plan = plan::plan(&optimised, self.batch as usize, &plan::Options { exact: self.exact })?;
+        let plan = plan::plan(&optimised, self.batch as usize, &plan_options(self.exact)?)?;
         print(&explain::text(&optimised, &plan, self.explain))
     }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, complain};
-use crate::plan;
+use crate::kernel::isa::Isa;
+use crate::plan::{self, Kernel};
 use crate::weights::{BindOptions, Checkpoint, OpenOptions, Rename, Scheme, init};
-use crate::{Compiled, Executable, RunOptions};
+use crate::{Compiled, Executable, Kept, RunOptions};
 
 /// Weights and threads.
 #[derive(Clone, Debug, Args)]
@@ -33,9 +34,17 @@ pub(super) struct Weights {
     /// Sum convolutions product by product, without Winograd's transforms
     #[arg(long)]
     exact: bool,
+    /// Keep packed weights in this folder, and take them from there at the next start
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
     /// Threads [default: the physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+/// How plans are made, with the kernel that the environment forces.
+pub(super) fn plan_options(exact: bool) -> Result<plan::Options, Failure> {
+    Ok(plan::Options { exact, forced: Kernel::from_environment().map_err(Failure::Call)? })
 }
 
 impl Weights {
@@ -58,11 +67,16 @@ impl Weights {
     /// The net with its weights, ready to run.
     pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
         let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
-        let plan = plan::Options { exact: self.exact };
-        let options = RunOptions { threads: self.threads.map_or(0, usize::from), plan, bind };
+        let plan = plan_options(self.exact)?;
+        let threads = self.threads.map_or(0, usize::from);
+        let instructions = Isa::from_environment().map_err(Failure::Call)?;
+        let options = RunOptions { threads, instructions, plan, bind, cache: self.cache.clone() };
         let executable = compiled.plan_with(&self.checkpoint(compiled)?, &options)?;
         for pattern in executable.idle_patterns() {
             complain("note", &format!("--ignore '{pattern}' meets no name that would be ignored"));
+        }
+        if let Kept::Failed(reason) = executable.kept() {
+            complain("note", &format!("packed weights are not kept: {reason}"));
         }
         Ok(executable)
     }

@@ -211,7 +211,7 @@ impl DataError {
         }
     }
 
-    pub(super) fn io(action: &'static str, file: &Path) -> impl FnOnce(io::Error) -> DataError {
+    pub(crate) fn io(action: &'static str, file: &Path) -> impl FnOnce(io::Error) -> DataError {
         let file = file.to_path_buf();
         move |source| DataError::Io { file, action, source }
     }

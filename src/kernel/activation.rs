@@ -121,7 +121,7 @@ fn sigmoid<L: Lanes>(l: L, x: L::V) -> L::V {
 
 /// `e^x`; 0 and infinity beyond what fits, NaN for NaN.
 #[inline(always)]
-fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
+pub(super) fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
     let x = l.min(l.splat(88.7), l.max(l.splat(-87.3), x));
     let n = l.round(l.mul(x, l.splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts, the first exact in few bits.

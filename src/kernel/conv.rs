@@ -1,7 +1,10 @@
 //! Convolutions on rows of channels, as products of the input's own rows.
 
-use super::isa::{Isa, LANES, Lanes, Task};
-use super::product::{Packed, Product, ROWS, Range};
+use std::sync::Arc;
+
+use super::buffer::Buffer;
+use super::isa::{Isa, LANES, Lanes, MAX_ROWS, Task};
+use super::product::{self, Packed, Product, Range};
 use super::rows::{Rows, RowsMut};
 use super::scratch::Scratch;
 use super::threads::Threads;
@@ -77,28 +80,46 @@ pub struct Weights {
     joined: bool,
 }
 
+/// Floats of packed weights.
+pub fn floats(g: &Geometry) -> usize {
+    g.groups * Packed::floats(g.group_out(), g.group_in() * g.kernel[0] * g.kernel[1])
+}
+
+/// Taps of a product, and elements that each sums over.
+fn taps(g: &Geometry) -> (usize, usize) {
+    let [k_h, k_w] = g.kernel;
+    if g.joins_taps() { (k_h, k_w * g.group_in()) } else { (k_h * k_w, g.group_in()) }
+}
+
+/// Packs `weight: [out_c, in_c / groups, k_h, k_w]` into as many floats as [`floats`] says.
+pub fn pack(g: &Geometry, weight: &[f32], to: &mut [f32]) {
+    let (group_in, group_out, [k_h, k_w]) = (g.group_in(), g.group_out(), g.kernel);
+    assert!(weight.len() == g.to.c * group_in * k_h * k_w && to.len() == floats(g));
+    let (joined, (taps, len)) = (g.joins_taps(), taps(g));
+    for (group, to) in to.chunks_exact_mut((floats(g) / g.groups).max(1)).enumerate() {
+        product::pack(to, group_out, taps, len, |o, tap, k| {
+            let (i, tap) = if joined { (k % group_in, tap * k_w + k / group_in) } else { (k, tap) };
+            weight[((group * group_out + o) * group_in + i) * k_h * k_w + tap]
+        });
+    }
+}
+
 impl Weights {
-    /// Packs `weight: [out_c, in_c / groups, k_h, k_w]`.
-    pub fn new(g: &Geometry, weight: &[f32], bias: Option<&[f32]>) -> Weights {
-        let (group_in, group_out, [k_h, k_w]) = (g.group_in(), g.group_out(), g.kernel);
-        let joined = g.joins_taps();
-        let (taps, len) = if joined { (k_h, k_w * group_in) } else { (k_h * k_w, group_in) };
-        let groups = (0..g.groups)
-            .map(|group| {
-                let element = |o: usize, tap: usize, k: usize| {
-                    let (i, tap) = if joined { (k % group_in, tap * k_w + k / group_in) } else { (k, tap) };
-                    weight[((group * group_out + o) * group_in + i) * k_h * k_w + tap]
-                };
-                let bias = bias.map(|bias| &bias[group * group_out..][..group_out]);
-                Packed::new(group_out, taps, len, element, bias)
-            })
-            .collect();
-        Weights { groups, joined }
+    /// Weights that have been [packed](pack) into memory from `start` on.
+    pub fn on(g: &Geometry, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Weights {
+        let (group_out, (taps, len)) = (g.group_out(), taps(g));
+        let groups = (0..g.groups).map(|group| {
+            let bias = bias.map(|bias| &bias[group * group_out..][..group_out]);
+            Packed::part(Arc::clone(packed), start + group * floats(g) / g.groups, group_out, taps, len, bias)
+        });
+        Weights { groups: groups.collect(), joined: g.joins_taps() }
     }
 
-    /// Bytes that they take.
-    pub fn bytes(&self) -> usize {
-        self.groups.iter().map(Packed::bytes).sum()
+    /// Packs `weight: [out_c, in_c / groups, k_h, k_w]`.
+    pub fn new(g: &Geometry, weight: &[f32], bias: Option<&[f32]>) -> Weights {
+        let mut packed = Buffer::zeros(floats(g));
+        pack(g, weight, &mut packed);
+        Weights::on(g, &Arc::new(packed), 0, bias)
     }
 }
 
@@ -229,14 +250,14 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
             return;
         }
         let (mut stack, mut heap) = ([std::ptr::null(); POINTERS], Vec::new());
-        let needed = taps * count + ROWS + if gathers { count + ROWS } else { 0 };
+        let needed = taps * count + MAX_ROWS + if gathers { count + MAX_ROWS } else { 0 };
         let table: &mut [*const f32] = if needed <= POINTERS {
             &mut stack[..needed]
         } else {
             heap.resize(needed, std::ptr::null());
             &mut heap
         };
-        let (table, gathered) = table.split_at_mut(taps * count + ROWS);
+        let (table, gathered) = table.split_at_mut(taps * count + MAX_ROWS);
         let first = group * g.group_in();
         if let Some(prologue) = around.prologue {
             // SAFETY: `zeros` borrows the scratch memory until the loop has ended; a thread runs one call at a time.
@@ -285,7 +306,7 @@ impl Split {
     /// Small maps are dealt by panels, so that each weight leaves memory once; others by rows.
     fn of(g: &Geometry, threads: usize, taps: usize, panels: usize) -> Split {
         let pixels = g.pixels();
-        let fitting = (POINTERS.saturating_sub(2 * ROWS) / (taps + 1)).max(1);
+        let fitting = (POINTERS.saturating_sub(2 * MAX_ROWS) / (taps + 1)).max(1);
         let (rows, panel_blocks) = if pixels <= SMALL.min(fitting) && threads.min(2) <= panels {
             (pixels, (threads * 4).min(panels))
         } else {

@@ -1,12 +1,12 @@
 //! Linear layers on weights as they lie in the file: `[out, in]`, row-major.
 
 use super::conv::Context;
-use super::isa::{LANES, Lanes, Task};
-use super::product::{Packed, Product, ROWS, Range};
+use super::isa::{LANES, Lanes, MAX_ROWS, Task};
+use super::product::{Packed, Product, Range};
 use super::rows::{Rows, RowsMut};
 
 /// Outputs that are computed at once: as many streams of weights from memory.
-const STREAMS: usize = 4;
+const STREAMS: usize = 8;
 /// Weights of a task: enough to be worth waking a thread for.
 const TASK: usize = 64 * 1024;
 
@@ -22,7 +22,7 @@ pub fn linear(cx: &mut Context, from: Rows, weight: &[f32], bias: Option<&[f32]>
     }
 }
 
-/// One sample: each weight is read once, in four streams.
+/// One sample: each weight is read once, in eight streams.
 fn vector(cx: &Context, from: &[f32], weight: &[f32], bias: Option<&[f32]>, to: &mut RowsMut, range: Range) {
     let (isa, outputs, to) = (cx.isa, to.width(), &*to);
     let blocks = outputs.div_ceil(STREAMS);
@@ -52,25 +52,22 @@ impl Task for Dots<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> [f32; STREAMS] {
-        const STEP: usize = 2 * LANES;
-        let whole = self.from.len() - self.from.len() % STEP;
+        let whole = self.from.len() - self.from.len() % LANES;
         assert!(self.streams.iter().all(|stream| stream.len() == self.from.len()));
-        let mut sums = [[lanes.splat(0.0); 2]; STREAMS];
-        for at in (0..whole).step_by(STEP) {
-            for half in 0..2 {
-                // SAFETY: all slices hold 16 floats from `at` on.
-                unsafe {
-                    let x = lanes.load(self.from.as_ptr().add(at + half * LANES));
-                    for (sum, stream) in sums.iter_mut().zip(self.streams) {
-                        sum[half] = lanes.fma(x, lanes.load(stream.as_ptr().add(at + half * LANES)), sum[half]);
-                    }
+        let mut sums = [lanes.splat(0.0); STREAMS];
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: all slices hold 8 floats from `at` on.
+            unsafe {
+                let x = lanes.load(self.from.as_ptr().add(at));
+                for (sum, stream) in sums.iter_mut().zip(self.streams) {
+                    *sum = lanes.fma(x, lanes.load(stream.as_ptr().add(at)), *sum);
                 }
             }
         }
         let mut results = [0.0; STREAMS];
         for (i, result) in results.iter_mut().enumerate() {
             let rest: f32 = self.from[whole..].iter().zip(&self.streams[i][whole..]).map(|(x, w)| x * w).sum();
-            *result = lanes.sum(lanes.add(sums[i][0], sums[i][1])) + rest;
+            *result = lanes.sum(sums[i]) + rest;
         }
         results
     }
@@ -81,13 +78,22 @@ impl Task for Dots<'_> {
 fn matrix(cx: &mut Context, from: Rows, weight: &[f32], bias: Option<&[f32]>, to: &mut RowsMut, range: Range) {
     const BLOCK: usize = 48;
     let (isa, samples, depth, outputs) = (cx.isa, from.count(), from.width(), to.width());
-    let packed = Packed::new(samples, 1, depth, |sample, _, k| from.row(sample)[k], None);
+    let element = |sample: usize, _: usize, k: usize| from.row(sample)[k];
+    let known = cx.scratch.samples.iter().position(|x| x.outputs() == samples && x.tap_len() == depth);
+    let packed = match known {
+        Some(at) => {
+            let mut packed = cx.scratch.samples.swap_remove(at);
+            packed.repack(element);
+            packed
+        }
+        None => Packed::new(samples, 1, depth, element, None),
+    };
     let (_, parts) = cx.scratch.parts(0, cx.threads.count(), BLOCK * samples);
     let to = &*to;
     cx.threads.run(outputs.div_ceil(BLOCK), |task, thread| {
         let first = task * BLOCK;
         let count = BLOCK.min(outputs - first);
-        let mut rows = [std::ptr::null(); BLOCK + ROWS];
+        let mut rows = [std::ptr::null(); BLOCK + MAX_ROWS];
         for (o, row) in rows[..count].iter_mut().enumerate() {
             *row = weight[(first + o) * depth..][..depth].as_ptr();
         }
@@ -105,4 +111,5 @@ fn matrix(cx: &mut Context, from: Rows, weight: &[f32], bias: Option<&[f32]>, to
             }
         }
     });
+    cx.scratch.samples.push(packed);
 }

@@ -84,11 +84,7 @@ impl Memory {
         match self {
             Memory::Mapped(map) => map,
             Memory::Plain(bytes) => bytes,
-            Memory::Floats(floats) => {
-                // SAFETY: an initialised `f32` is four initialised bytes without padding, any alignment suits `u8`,
-                // and the length is the vector's own, in bytes. The borrow of `floats` keeps them alive and unchanged.
-                unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), std::mem::size_of_val(&floats[..])) }
-            }
+            Memory::Floats(floats) => bytes_of(floats),
         }
     }
 }
@@ -128,6 +124,21 @@ impl From<Vec<f32>> for Bytes {
             Bytes::from(floats.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
         }
     }
+}
+
+/// The bytes of numbers, as they lie in memory.
+#[must_use]
+pub fn bytes_of(floats: &[f32]) -> &[u8] {
+    // SAFETY: an initialised `f32` is four initialised bytes without padding, any alignment suits `u8`, and the length is
+    // the slice's own, in bytes.
+    unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), size_of_val(floats)) }
+}
+
+/// The bytes of numbers, to be written.
+#[must_use]
+pub fn bytes_of_mut(floats: &mut [f32]) -> &mut [u8] {
+    // SAFETY: as above; the borrow is exclusive, and every pattern of four bytes is a valid `f32`.
+    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
 }
 
 /// The little-endian `f32` numbers that `bytes` are, without a copy.

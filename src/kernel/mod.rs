@@ -20,5 +20,6 @@ pub mod pooling;
 pub mod product;
 pub mod rows;
 pub mod scratch;
+pub mod softmax;
 pub mod threads;
 pub mod winograd;

@@ -1,25 +1,24 @@
-//! Matrix products: rows that lie anywhere in memory times packed weights, in tiles of 6x16 held in registers.
+//! Matrix products: rows that lie anywhere in memory times packed weights, in tiles held in registers.
 //!
 //! `out[row][o] = finish(Σ over taps t and k of a[t][row][k] · weight[t, k][o])`. A row of `a` is given by one pointer for
 //! each tap, so a convolution needs no unfolded copy of its input (the indirect convolution of Dukhan 2019,
-//! arXiv:1907.02129). 6x16 leaves 12 sums, 2 weights and 1 broadcast in 15 of 16 registers, and 12 independent sums hide
-//! the latency of two multiply-adds a cycle. The sum of an output runs over taps and `k` in order, cut at fixed places:
-//! it does not depend on how rows and panels are dealt to threads.
+//! arXiv:1907.02129). A tile of 6x16 leaves 12 sums, 2 weights and 1 broadcast in 15 of AVX2's 16 registers, one of 12x32
+//! leaves 24 sums and 2 weights in 26 of AVX-512's 32; either has enough independent sums to hide the latency of two
+//! multiply-adds a cycle. The sum of an output runs over taps and `k` in order, cut at fixed places: it does not depend
+//! on how rows and panels are dealt to threads, nor on the tile.
 
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::isa::{LANES, Lanes, Task};
+use super::isa::{LANES, Lanes, MAX_ROWS, Task, WIDE};
 
-/// Rows of a tile.
-pub const ROWS: usize = 6;
 /// Outputs of a panel.
-pub const PANEL: usize = 2 * LANES;
+pub const PANEL: usize = WIDE;
 /// Products that are summed in registers before a sum goes to memory: a panel's part of the weights, 20 KiB, stays in
 /// the first-level cache.
 const DEPTH: usize = 320;
-/// Tiles of a panel that hide the arrival of the next panel's weights: with fewer, asking for them holds up the loads.
-const ENOUGH_TILES: usize = 8;
+/// Floats of weights that stay in the second-level cache while rows pass.
+const RESIDENT: usize = 1 << 16;
 /// Floats of a cache line; the rows of the next tile are asked for line by line.
 const LINE: usize = 16;
 
@@ -59,16 +58,17 @@ impl Packed {
         bias: Option<&[f32]>,
     ) -> Packed {
         let mut packed = Buffer::zeros(Packed::floats(outputs, taps * len));
-        for (panel, values) in packed.chunks_exact_mut((taps * len * PANEL).max(1)).enumerate() {
-            let count = PANEL.min(outputs - panel * PANEL);
-            for (at, row) in values.chunks_exact_mut(PANEL).enumerate() {
-                let (tap, k) = (at / len, at % len);
-                for (o, value) in row[..count].iter_mut().enumerate() {
-                    *value = weight(panel * PANEL + o, tap, k);
-                }
-            }
-        }
+        pack(&mut packed, outputs, taps, len, weight);
         Packed::part(Arc::new(packed), 0, outputs, taps, len, bias)
+    }
+
+    /// Packs other weights into the same memory.
+    ///
+    /// # Panics
+    /// When the weights are shared.
+    pub(super) fn repack(&mut self, weight: impl Fn(usize, usize, usize) -> f32) {
+        let packed = Arc::get_mut(&mut self.weight).unwrap_or_else(|| panic!("the weights are shared"));
+        pack(&mut packed[self.start..], self.outputs, self.taps, self.len, weight);
     }
 
     /// Weights that stand packed in `weight` from `start` on.
@@ -127,10 +127,24 @@ impl Packed {
     pub(super) fn gathered_row(&self) -> usize {
         self.depth.div_ceil(self.blocks.len()).next_multiple_of(LINE) + LINE
     }
+}
 
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        size_of::<f32>() * Packed::floats(self.outputs, self.depth) + size_of_val(&*self.bias)
+/// Puts `weight(o, tap, k)` into its places.
+pub(super) fn pack(
+    packed: &mut [f32],
+    outputs: usize,
+    taps: usize,
+    len: usize,
+    weight: impl Fn(usize, usize, usize) -> f32,
+) {
+    for (panel, values) in packed.chunks_exact_mut((taps * len * PANEL).max(1)).enumerate() {
+        let count = PANEL.min(outputs - panel * PANEL);
+        for (at, row) in values.chunks_exact_mut(PANEL).enumerate() {
+            let (tap, k) = (at / len, at % len);
+            for (o, value) in row[..count].iter_mut().enumerate() {
+                *value = weight(panel * PANEL + o, tap, k);
+            }
+        }
     }
 }
 
@@ -176,6 +190,12 @@ impl Range {
 
     /// Numbers brought into the range; NaN stays.
     #[inline(always)]
+    fn apply_wide<L: Lanes>(self, lanes: L, v: L::Wide) -> L::Wide {
+        lanes.wide_clamp(v, self.low, self.high)
+    }
+
+    /// Numbers brought into the range; NaN stays.
+    #[inline(always)]
     pub(super) fn apply<L: Lanes>(self, lanes: L, v: L::V) -> L::V {
         lanes.min(lanes.splat(self.high), lanes.max(lanes.splat(self.low), v))
     }
@@ -194,6 +214,8 @@ pub(super) struct Product<'a> {
     range: Range,
     /// Whether the rows of the result lie one behind the other and are written once, from first to last.
     is_dense: bool,
+    /// Whether weights come from beyond the second-level cache.
+    streams: bool,
     gather: Option<Gather>,
 }
 
@@ -201,7 +223,7 @@ pub(super) struct Product<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Gather {
     values: *mut f32,
-    /// A pointer for each row, and [`ROWS`] more.
+    /// A pointer for each row, and [`MAX_ROWS`] more.
     rows: *const *const f32,
     /// From one row to the next.
     stride: usize,
@@ -209,7 +231,7 @@ struct Gather {
 
 impl<'a> Product<'a> {
     /// `count` rows times the outputs of these panels. `rows` holds `[tap][row]`, where a row's elements of a tap begin,
-    /// and then [`ROWS`] more that are not read from. `out` is output 0 of row 0, with the distance of rows. `begin` is
+    /// and then [`MAX_ROWS`] more that are not read from. `out` is output 0 of row 0, with the distance of rows. `begin` is
     /// what the sums begin with instead of zero: values that lie as the results do, or the results themselves.
     ///
     /// # Safety
@@ -224,17 +246,18 @@ impl<'a> Product<'a> {
         begin: Option<(*const f32, usize)>,
         range: Range,
     ) -> Self {
-        assert!(packed.taps * count + ROWS <= rows.len() && panels.end <= packed.panels());
+        assert!(packed.taps * count + MAX_ROWS <= rows.len() && panels.end <= packed.panels());
         let is_dense = stride == packed.outputs && packed.panels() == 1 && packed.blocks.len() == 1;
+        let streams = RESIDENT < packed.weight.len();
         let panels = (panels.start, panels.end);
-        Product { packed, rows, count, panels, out, stride, begin, range, is_dense, gather: None }
+        Product { packed, rows, count, panels, out, stride, begin, range, is_dense, streams, gather: None }
     }
 
     /// Lets each block of the summed axis be copied into `values` before it is multiplied: rows that are far apart fall
-    /// on few sets of the caches. `rows` takes `count` pointers and [`ROWS`] more.
+    /// on few sets of the caches. `rows` takes `count` pointers and [`MAX_ROWS`] more.
     pub(super) fn gathered(mut self, values: &'a mut [f32], rows: &'a mut [*const f32]) -> Self {
         let stride = self.packed.gathered_row();
-        assert!(self.count * stride <= values.len() && self.count + ROWS <= rows.len());
+        assert!(self.count * stride <= values.len() && self.count + MAX_ROWS <= rows.len());
         for (row, pointer) in rows[..self.count].iter_mut().enumerate() {
             *pointer = values[row * stride..].as_ptr();
         }
@@ -257,24 +280,24 @@ impl Task for Product<'_> {
                 whole[0].len = self.bring_together(lanes, segments, gather);
                 (segments, rows) = (&whole, gather.rows);
             }
-            for panel in self.panels.0..self.panels.1 {
-                let first = panel * PANEL;
+            for panel in (self.panels.0..self.panels.1).step_by(L::TILE[1]) {
+                let (first, panels) = (panel * PANEL, L::TILE[1].min(self.panels.1 - panel));
                 let part = Part {
                     segments,
                     rows,
                     weight: packed.weight[packed.start + (panel * packed.depth + start) * PANEL..].as_ptr(),
-                    bias: (at == last).then(|| packed.bias[first..][..PANEL].as_ptr()),
+                    bias: (at == last).then(|| packed.bias[first..][..panels * PANEL].as_ptr()),
                     is_first: at == 0,
                     first,
-                    width: PANEL.min(packed.outputs - first),
+                    width: (panels * PANEL).min(packed.outputs - first),
                 };
-                self.panel(lanes, &part);
+                if panels == 2 { self.panels::<L, 2>(lanes, &part) } else { self.panels::<L, 1>(lanes, &part) }
             }
         }
     }
 }
 
-/// One panel's part of one block of the summed axis.
+/// One or two panels' part of one block of the summed axis.
 struct Part<'a> {
     segments: &'a [Segment],
     /// `[tap][row]`.
@@ -287,6 +310,15 @@ struct Part<'a> {
     first: usize,
     /// How many outputs there are.
     width: usize,
+}
+
+/// Where a tile begins, and which it is of how many.
+#[derive(Clone, Copy)]
+struct At {
+    row: usize,
+    /// [`usize::MAX`] where no tile asks for weights ahead.
+    tile: usize,
+    tiles: usize,
 }
 
 impl Product<'_> {
@@ -315,33 +347,29 @@ impl Product<'_> {
         len
     }
 
+    /// All rows of `P` panels.
     #[inline(always)]
-    fn panel<L: Lanes>(&self, lanes: L, part: &Part) {
-        let tiles = self.count.div_ceil(ROWS);
-        let depth: usize = part.segments.iter().map(|segment| segment.len).sum();
-        let next = part.weight.wrapping_add(self.packed.depth * PANEL);
+    fn panels<L: Lanes, const P: usize>(&self, lanes: L, part: &Part) {
+        let tiles = self.count.div_ceil(L::TILE[0]);
         for tile in 0..tiles {
-            // The next panel's weights come in while this one's are multiplied, if that takes long enough.
-            if ENOUGH_TILES <= tiles {
-                for line in depth * tile / tiles..depth * (tile + 1) / tiles {
-                    lanes.prefetch_far(next.wrapping_add(line * LINE));
-                }
-            }
             // Tiles of nearly the same height, so that none is left with a single row.
             let (row, end) = (self.count * tile / tiles, self.count * (tile + 1) / tiles);
-            match end - row {
-                1 => self.tile::<L, 1>(lanes, part, row),
-                2 => self.tile::<L, 2>(lanes, part, row),
-                3 => self.tile::<L, 3>(lanes, part, row),
-                4 => self.tile::<L, 4>(lanes, part, row),
-                5 => self.tile::<L, 5>(lanes, part, row),
-                _ => self.tile::<L, 6>(lanes, part, row),
+            let at = At { row, tile: if self.streams { tile } else { usize::MAX }, tiles };
+            macro_rules! tile {
+                ($($height:literal),*) => {
+                    match end - row {
+                        $($height if $height <= L::TILE[0] => self.tile::<L, $height, P>(lanes, part, at),)*
+                        height => unreachable!("a tile of {height} rows"),
+                    }
+                };
             }
+            tile!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
         }
     }
 
     #[inline(always)]
-    fn tile<L: Lanes, const M: usize>(&self, lanes: L, part: &Part, row: usize) {
+    fn tile<L: Lanes, const M: usize, const P: usize>(&self, lanes: L, part: &Part, at: At) {
+        let row = at.row;
         let out = self.out.wrapping_add(row * self.stride + part.first);
         let begin = if part.is_first {
             self.begin.map(|(from, stride)| (from.wrapping_add(row * stride + part.first), stride))
@@ -350,22 +378,24 @@ impl Product<'_> {
         };
         // Results of dense rows may spill into the rows behind, which are written later.
         let spills = self.is_dense && begin.is_none() && (row + M) * self.stride + PANEL <= self.count * self.stride;
-        if part.width == PANEL || spills {
-            // SAFETY: `out` and `begin` hold 16 floats in each of M rows; where results spill, `out` has room behind them.
-            unsafe { self.sum::<L, M>(lanes, part, row, begin, out, self.stride) };
+        if part.width == P * PANEL || spills {
+            // SAFETY: `out` and `begin` hold P panels in each of M rows; where results spill, there is one panel, and
+            // `out` has room behind it.
+            unsafe { self.sum::<L, M, P>(lanes, part, at, begin, out, self.stride) };
             return;
         }
-        let (mut edge, mut start) = ([[0.0f32; PANEL]; M], [[0.0f32; PANEL]; M]);
-        // SAFETY: `out` and `begin` hold `width` floats in each of M rows; `edge` and `start` hold 16.
+        let (mut edge, mut start) = ([[[0.0f32; PANEL]; P]; M], [[[0.0f32; PANEL]; P]; M]);
+        // SAFETY: `out` and `begin` hold `width` floats in each of M rows; `edge` and `start` hold P panels.
         unsafe {
             if let Some((from, stride)) = begin {
                 for (i, start) in start.iter_mut().enumerate() {
-                    from.add(i * stride).copy_to_nonoverlapping(start.as_mut_ptr(), part.width);
+                    from.add(i * stride).copy_to_nonoverlapping(start.as_mut_ptr().cast(), part.width);
                 }
             }
-            self.sum::<L, M>(lanes, part, row, Some((start.as_ptr().cast(), PANEL)), edge.as_mut_ptr().cast(), PANEL);
+            let begin = (start.as_ptr().cast(), P * PANEL);
+            self.sum::<L, M, P>(lanes, part, at, Some(begin), edge.as_mut_ptr().cast(), P * PANEL);
             for (i, edge) in edge.iter().enumerate() {
-                out.add(i * self.stride).copy_from_nonoverlapping(edge.as_ptr(), part.width);
+                out.add(i * self.stride).copy_from_nonoverlapping(edge.as_ptr().cast(), part.width);
             }
         }
     }
@@ -373,28 +403,31 @@ impl Product<'_> {
     /// One tile.
     ///
     /// # Safety
-    /// `row + M <= count`; `out`, and `begin` where given, hold 16 floats in each of M rows at their strides.
+    /// `row + M <= count`; `out`, and `begin` where given, hold P panels in each of M rows at their strides.
     #[inline(always)]
-    unsafe fn sum<L: Lanes, const M: usize>(
+    unsafe fn sum<L: Lanes, const M: usize, const P: usize>(
         &self,
         lanes: L,
         part: &Part,
-        row: usize,
+        At { row, tile, tiles }: At,
         begin: Option<(*const f32, usize)>,
         out: *mut f32,
         stride: usize,
     ) {
         // SAFETY: what the caller promises of `out` and `begin`; `rows` holds `count` pointers and more for each tap,
         // each readable for the length of a tap (`Product`'s contract); `weight` and `bias` are slices of `Packed` that
-        // hold a panel. Pointers ahead are only prefetched.
+        // hold P panels. Pointers ahead are only prefetched.
         unsafe {
-            let mut sums = [[lanes.splat(0.0); 2]; M];
+            let mut sums = [[lanes.wide_splat(0.0); P]; M];
             if let Some((from, stride)) = begin {
                 for i in 0..M {
-                    sums[i] = [lanes.load(from.add(i * stride)), lanes.load(from.add(i * stride + LANES))];
+                    for p in 0..P {
+                        sums[i][p] = lanes.wide_load(from.add(i * stride + p * PANEL));
+                    }
                 }
             }
             let rows = part.rows.add(row);
+            let panel = self.packed.depth * PANEL;
             let mut weight = part.weight;
             for segment in part.segments {
                 let rows = rows.add(segment.tap * self.count);
@@ -407,11 +440,23 @@ impl Product<'_> {
                         }
                     }
                     let end = segment.len.min(k + LINE);
+                    // The next panels' weights come in while these are multiplied: a share of them with each tile.
+                    let mut line = tile;
+                    while line < end - k {
+                        for p in 0..P {
+                            lanes.prefetch_far(weight.wrapping_add((P + p) * panel + line * PANEL));
+                        }
+                        line += tiles;
+                    }
                     while k < end {
-                        let b = [lanes.load(weight), lanes.load(weight.add(LANES))];
+                        let mut b = [lanes.wide_splat(0.0); P];
+                        for p in 0..P {
+                            b[p] = lanes.wide_load(weight.add(p * panel));
+                        }
                         for i in 0..M {
-                            let x = lanes.splat(*a[i].add(k));
-                            sums[i] = [lanes.fma(x, b[0], sums[i][0]), lanes.fma(x, b[1], sums[i][1])];
+                            for p in 0..P {
+                                sums[i][p] = lanes.wide_fma(*a[i].add(k), b[p], sums[i][p]);
+                            }
                         }
                         weight = weight.add(PANEL);
                         k += 1;
@@ -419,15 +464,17 @@ impl Product<'_> {
                 }
             }
             if let Some(bias) = part.bias {
-                let bias = [lanes.load(bias), lanes.load(bias.add(LANES))];
-                for sums in &mut sums {
-                    sums[0] = self.range.apply(lanes, lanes.add(sums[0], bias[0]));
-                    sums[1] = self.range.apply(lanes, lanes.add(sums[1], bias[1]));
+                for p in 0..P {
+                    let bias = lanes.wide_load(bias.add(p * PANEL));
+                    for i in 0..M {
+                        sums[i][p] = self.range.apply_wide(lanes, lanes.wide_add(sums[i][p], bias));
+                    }
                 }
             }
             for i in 0..M {
-                lanes.store(out.add(i * stride), sums[i][0]);
-                lanes.store(out.add(i * stride + LANES), sums[i][1]);
+                for p in 0..P {
+                    lanes.wide_store(out.add(i * stride + p * PANEL), sums[i][p]);
+                }
             }
         }
     }

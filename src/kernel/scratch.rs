@@ -1,6 +1,7 @@
 //! Memory that kernels work in, kept from call to call.
 
 use super::buffer::Buffer;
+use super::product::Packed;
 
 /// Zeros to read, and a part for each thread to write.
 #[derive(Debug, Default)]
@@ -9,6 +10,8 @@ pub struct Scratch {
     parts: Buffer,
     /// An input between columns of zeros.
     pub(super) padded: Vec<f32>,
+    /// The samples of a batch as the weights of a product, for each number of samples and of elements that was met.
+    pub(super) samples: Vec<Packed>,
 }
 
 /// Parts of the scratch memory by thread.

@@ -1,8 +1,8 @@
-//! 3x3 convolutions at stride 1 by Winograd's minimal filtering (Lavin & Gray 2015, arXiv:1509.09308).
+//! Convolutions of 3x3 and 5x5 taps at stride 1 by Winograd's minimal filtering (Lavin & Gray 2015, arXiv:1509.09308).
 //!
-//! An input tile of `(m + 2)²` pixels gives `m²` outputs: `out = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`. The products at each of the
-//! `(m + 2)²` positions of all tiles and channels are one matrix product, on the same tiles in registers as any other.
-//! The points of F(4,3) are 0, ±1/√2, ±√2 and ∞: half the error of 0, ±1, ±2 (Barabasz et al. 2018, arXiv:1803.10986
+//! An input tile of `n²` pixels gives `m²` outputs, `m` less by the taps but one: `out = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`.
+//! The products at each of the `n²` positions of all tiles and channels are one matrix product, on the same tiles in registers as any other.
+//! The points of F(4,3) and F(2,5) are 0, ±1/√2, ±√2 and ∞: half the error of 0, ±1, ±2 (Barabasz et al. 2018, arXiv:1803.10986
 //! search for such points). `G` is applied in f64 and rounded once.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
@@ -10,68 +10,120 @@ use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::conv::{Around, Context, Geometry};
-use super::isa::{LANES, Lanes, Task};
-use super::product::{Packed, Product, ROWS, Range};
+use super::isa::{LANES, Lanes, MAX_ROWS, Task};
+use super::product::{Packed, Product, Range};
 use super::rows::{Rows, RowsMut};
 
 /// Positions along a side of the largest tile.
 const SIDE: usize = 6;
 
+/// The outputs and the taps along a side of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// F(4x4, 3x3).
+    F4x3,
+    /// F(2x2, 3x3).
+    F2x3,
+    /// F(2x2, 5x5), at the same positions as F(4x4, 3x3).
+    F2x5,
+}
+
+impl Tile {
+    /// Every tile.
+    pub const ALL: [Tile; 3] = [Tile::F4x3, Tile::F2x3, Tile::F2x5];
+
+    /// Outputs along a side.
+    pub fn outputs(self) -> usize {
+        match self {
+            Tile::F4x3 => 4,
+            Tile::F2x3 | Tile::F2x5 => 2,
+        }
+    }
+
+    /// Taps along a side.
+    pub fn taps(self) -> usize {
+        match self {
+            Tile::F4x3 | Tile::F2x3 => 3,
+            Tile::F2x5 => 5,
+        }
+    }
+
+    /// Positions: pixels of an input tile.
+    pub fn positions(self) -> usize {
+        (self.outputs() + self.taps() - 1).pow(2)
+    }
+
+    /// Floats of the weights between so many channels.
+    pub fn floats(self, [out_c, in_c]: [usize; 2]) -> usize {
+        self.positions() * Packed::floats(out_c, in_c)
+    }
+}
+
 /// Weights carried over to the positions of a tile.
 #[derive(Clone, Debug)]
 pub struct Weights {
-    unit: usize,
+    tile: Tile,
     positions: Vec<Packed>,
     bias: Vec<f32>,
 }
 
-impl Weights {
-    /// Carries over `weight: [out_c, in_c, 3, 3]` for tiles of `unit` by `unit` outputs, where `unit` is 2 or 4.
-    pub fn new(unit: usize, [out_c, in_c]: [usize; 2], weight: &[f32], bias: Option<&[f32]>) -> Weights {
-        assert!((unit == 2 || unit == 4) && weight.len() == out_c * in_c * 9);
-        let side = unit + 2;
-        let each = Packed::floats(out_c, in_c);
-        let mut carried = Buffer::zeros(side * side * each);
-        for (at, taps) in weight.chunks_exact(9).enumerate() {
-            let taps: [f64; 9] = std::array::from_fn(|tap| f64::from(taps[tap]));
-            // G g, three columns; then (G g) Gᵀ.
-            let columns: [[f64; SIDE]; 3] = std::array::from_fn(|x| filter(unit, [taps[x], taps[3 + x], taps[6 + x]]));
-            let place = Packed::place(in_c, at / in_c, at % in_c);
-            for y in 0..side {
-                let row = filter(unit, [columns[0][y], columns[1][y], columns[2][y]]);
-                for (x, &value) in row[..side].iter().enumerate() {
-                    carried[(y * side + x) * each + place] = value as f32;
-                }
+/// Carries over `weight: [out_c, in_c, taps, taps]` into as many floats as [`Tile::floats`] says.
+pub fn carry_over(tile: Tile, [out_c, in_c]: [usize; 2], weight: &[f32], to: &mut [f32]) {
+    let (taps, side) = (tile.taps(), tile.outputs() + tile.taps() - 1);
+    assert!(weight.len() == out_c * in_c * taps * taps && to.len() == tile.floats([out_c, in_c]));
+    let each = Packed::floats(out_c, in_c);
+    for (at, kernel) in weight.chunks_exact(taps * taps).enumerate() {
+        // G g, a column for each tap; then (G g) Gᵀ.
+        let mut columns = [[0.0; SIDE]; 5];
+        for (x, column) in columns[..taps].iter_mut().enumerate() {
+            *column = filter(tile, |y| f64::from(kernel[y * taps + x]));
+        }
+        let place = Packed::place(in_c, at / in_c, at % in_c);
+        for y in 0..side {
+            let row = filter(tile, |x| columns[x][y]);
+            for (x, &value) in row[..side].iter().enumerate() {
+                to[(y * side + x) * each + place] = value as f32;
             }
         }
-        let carried = Arc::new(carried);
-        let part = |position: usize| Packed::part(Arc::clone(&carried), position * each, out_c, 1, in_c, None);
-        let positions = (0..side * side).map(part).collect();
-        Weights { unit, positions, bias: bias.map_or_else(|| vec![0.0; out_c], <[f32]>::to_vec) }
-    }
-
-    /// Bytes that they take.
-    pub fn bytes(&self) -> usize {
-        self.positions.iter().map(Packed::bytes).sum()
     }
 }
 
-/// `G` times three taps of a row or column.
-fn filter(unit: usize, [g0, g1, g2]: [f64; 3]) -> [f64; SIDE] {
-    if unit == 2 {
-        let even = 0.5 * (g0 + g2);
-        return [g0, even + 0.5 * g1, even - 0.5 * g1, g2, 0.0, 0.0];
+impl Weights {
+    /// Weights that have been [carried over](carry_over) into memory from `start` on.
+    pub fn on(
+        tile: Tile,
+        [out_c, in_c]: [usize; 2],
+        carried: &Arc<Buffer>,
+        start: usize,
+        bias: Option<&[f32]>,
+    ) -> Weights {
+        let each = Packed::floats(out_c, in_c);
+        let part = |position: usize| Packed::part(Arc::clone(carried), start + position * each, out_c, 1, in_c, None);
+        let positions = (0..tile.positions()).map(part).collect();
+        Weights { tile, positions, bias: bias.map_or_else(|| vec![0.0; out_c], <[f32]>::to_vec) }
     }
-    // (g0 + p g1 + p² g2) / N(p) at p² = 1/2, N = -3/2 and at p² = 2, N = 6.
-    let (small, large) = ((g0 + 0.5 * g2) / -1.5, (g0 + 2.0 * g2) / 6.0);
-    let (a, b) = (std::f64::consts::FRAC_1_SQRT_2 * g1 / -1.5, std::f64::consts::SQRT_2 * g1 / 6.0);
-    [g0, small + a, small - a, large + b, large - b, g2]
+}
+
+/// `G` times the taps of a row or column.
+fn filter(tile: Tile, g: impl Fn(usize) -> f64) -> [f64; SIDE] {
+    if tile == Tile::F2x3 {
+        let even = 0.5 * (g(0) + g(2));
+        return [g(0), even + 0.5 * g(1), even - 0.5 * g(1), g(2), 0.0, 0.0];
+    }
+    let taps = tile.taps();
+    // Σ p^k g(k) / N(p) at p² = 1/2, N = -3/2 and at p² = 2, N = 6: even powers, then odd ones.
+    let sum = |square: f64, n: f64| {
+        let powers = |first: usize| (first..taps).step_by(2).rev().fold(0.0, |sum, k| sum * square + g(k));
+        (powers(0) / n, powers(1) * square.sqrt() / n)
+    };
+    let ((small, a), (large, b)) = (sum(0.5, -1.5), sum(2.0, 6.0));
+    [g(0), small + a, small - a, large + b, large - b, g(taps - 1)]
 }
 
 /// `Bᵀ` times a row or column of an input tile.
 #[inline(always)]
-fn input<L: Lanes, const M: usize>(l: L, d: [L::V; SIDE]) -> [L::V; SIDE] {
-    if M == 2 {
+fn input<L: Lanes, const N: usize>(l: L, d: [L::V; SIDE]) -> [L::V; SIDE] {
+    if N == 4 {
         return [l.sub(d[0], d[2]), l.add(d[1], d[2]), l.sub(d[2], d[1]), l.sub(d[1], d[3]), d[4], d[5]];
     }
     let (two, half, large) = (l.splat(-2.0), l.splat(-0.5), l.splat(-2.5));
@@ -90,15 +142,18 @@ fn input<L: Lanes, const M: usize>(l: L, d: [L::V; SIDE]) -> [L::V; SIDE] {
 
 /// `Aᵀ` times a row or column of summed products.
 #[inline(always)]
-fn output<L: Lanes, const M: usize>(l: L, m: [L::V; SIDE]) -> [L::V; 4] {
+fn output<L: Lanes, const M: usize, const N: usize>(l: L, m: [L::V; SIDE]) -> [L::V; 4] {
     let (plus, minus) = (l.add(m[1], m[2]), l.sub(m[1], m[2]));
-    if M == 2 {
+    if N == 4 {
         return [l.add(m[0], plus), l.sub(minus, m[3]), m[0], m[0]];
     }
     let (far_plus, far_minus) = (l.add(m[3], m[4]), l.sub(m[3], m[4]));
     let (a, b) = (l.splat(FRAC_1_SQRT_2), l.splat(SQRT_2));
     let (half, two) = (l.splat(0.5), l.splat(2.0));
     let (near, far) = (l.mul(a, minus), l.mul(b, far_minus));
+    if M == 2 {
+        return [l.add(m[0], l.add(plus, far_plus)), l.add(l.add(near, far), m[5]), m[0], m[0]];
+    }
     [
         l.add(m[0], l.add(plus, far_plus)),
         l.add(near, far),
@@ -110,26 +165,33 @@ fn output<L: Lanes, const M: usize>(l: L, m: [L::V; SIDE]) -> [L::V; 4] {
 /// Tiles that are worth a block: their weights are read once for all of them.
 const BLOCK: usize = 30;
 
-/// A 3x3 convolution at stride 1 without dilation or groups, both channel counts multiples of 8.
+/// A convolution of 3x3 or 5x5 taps at stride 1 without dilation or groups, both channel counts multiples of 8.
 pub fn convolve(cx: &mut Context, g: &Geometry, weights: &Weights, from: Rows, to: &mut RowsMut, around: &Around) {
-    assert!(g.kernel == [3, 3] && g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1);
+    assert!(g.kernel == [weights.tile.taps(); 2] && g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1);
     assert!(g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && around.prologue.is_none());
     assert!(from.count() == g.from.n * g.from.h * g.from.w && from.width() == g.from.c, "input of another size");
     assert!(to.count() == g.pixels() && to.width() == g.to.c, "output of another size");
     assert!(weights.positions[0].outputs() == g.to.c && weights.positions[0].tap_len() == g.from.c);
-    if weights.unit == 2 {
-        run::<2>(cx, g, weights, from, to, around)
-    } else {
-        run::<4>(cx, g, weights, from, to, around)
+    match weights.tile {
+        Tile::F4x3 => run::<4, 6>(cx, g, weights, from, to, around),
+        Tile::F2x3 => run::<2, 4>(cx, g, weights, from, to, around),
+        Tile::F2x5 => run::<2, 6>(cx, g, weights, from, to, around),
     }
 }
 
-fn run<const M: usize>(cx: &mut Context, g: &Geometry, weights: &Weights, from: Rows, to: &RowsMut, around: &Around) {
+fn run<const M: usize, const N: usize>(
+    cx: &mut Context,
+    g: &Geometry,
+    weights: &Weights,
+    from: Rows,
+    to: &RowsMut,
+    around: &Around,
+) {
     let (isa, threads) = (cx.isa, cx.threads);
     let across = [g.to.h.div_ceil(M), g.to.w.div_ceil(M)];
     let tiles = g.to.n * across[0] * across[1];
-    let positions = (M + 2) * (M + 2);
-    let job = Job::<M> { g, weights, from, to, around, across, zeros: &[], begin: around.begin.pointer(to) };
+    let positions = N * N;
+    let job = Job::<M, N> { g, weights, from, to, around, across, zeros: &[], begin: around.begin.pointer(to) };
     if 2 * BLOCK <= tiles {
         let blocks = tiles.div_ceil(BLOCK).next_multiple_of(threads.count());
         let most = tiles.div_ceil(blocks);
@@ -177,7 +239,7 @@ fn step(tiles: usize, channels: usize) -> usize {
 }
 
 /// One call.
-struct Job<'a, const M: usize> {
+struct Job<'a, const M: usize, const N: usize> {
     g: &'a Geometry,
     weights: &'a Weights,
     from: Rows<'a>,
@@ -191,7 +253,7 @@ struct Job<'a, const M: usize> {
 
 // SAFETY: the pointer in `begin` is into a value that is borrowed for the call; each tile reads and writes its own
 // pixels.
-unsafe impl<const M: usize> Sync for Job<'_, M> {}
+unsafe impl<const M: usize, const N: usize> Sync for Job<'_, M, N> {}
 
 /// Neighbouring tiles with their memory: `v: [position][tile][in_c]`, `m: [position][tile][out_c]`.
 #[derive(Clone, Copy)]
@@ -207,7 +269,7 @@ unsafe impl Send for Block {}
 // SAFETY: as above.
 unsafe impl Sync for Block {}
 
-impl<const M: usize> Job<'_, M> {
+impl<const M: usize, const N: usize> Job<'_, M, N> {
     /// The sample and the first output row and column of a tile.
     #[inline(always)]
     fn corner(&self, tile: usize) -> [usize; 3] {
@@ -218,7 +280,7 @@ impl<const M: usize> Job<'_, M> {
     /// The products at one position, for these panels.
     fn multiply(&self, isa: super::isa::Isa, block: Block, position: usize, panels: std::ops::Range<usize>) {
         let (in_c, out_c) = (self.g.from.c, self.g.to.c);
-        let mut rows = [std::ptr::null(); 2 * BLOCK + ROWS];
+        let mut rows = [std::ptr::null(); 2 * BLOCK + MAX_ROWS];
         for (tile, row) in rows[..block.count].iter_mut().enumerate() {
             *row = block.v.wrapping_add(position * step(block.count, in_c) + tile * in_c).cast_const();
         }
@@ -231,13 +293,13 @@ impl<const M: usize> Job<'_, M> {
 }
 
 /// Carries one input tile over to its positions.
-struct Scatter<'a, const M: usize> {
-    job: &'a Job<'a, M>,
+struct Scatter<'a, const M: usize, const N: usize> {
+    job: &'a Job<'a, M, N>,
     block: Block,
     tile: usize,
 }
 
-impl<const M: usize> Task for Scatter<'_, M> {
+impl<const M: usize, const N: usize> Task for Scatter<'_, M, N> {
     type Output = ();
 
     #[inline(always)]
@@ -245,9 +307,9 @@ impl<const M: usize> Task for Scatter<'_, M> {
         let Job { g, from, zeros, .. } = self.job;
         let [n, y, x] = self.job.corner(self.tile);
         let mut pixels = [[zeros.as_ptr(); SIDE]; SIDE];
-        for (i, line) in pixels[..M + 2].iter_mut().enumerate() {
+        for (i, line) in pixels[..N].iter_mut().enumerate() {
             let in_y = (y + i).wrapping_sub(g.before[0]);
-            for (j, pixel) in line[..M + 2].iter_mut().enumerate() {
+            for (j, pixel) in line[..N].iter_mut().enumerate() {
                 let in_x = (x + j).wrapping_sub(g.before[1]);
                 if in_y < g.from.h && in_x < g.from.w {
                     *pixel = from.row((n * g.from.h + in_y) * g.from.w + in_x).as_ptr();
@@ -261,21 +323,21 @@ impl<const M: usize> Task for Scatter<'_, M> {
             // of this tile, which nobody else touches.
             unsafe {
                 let mut t = [[l.splat(0.0); SIDE]; SIDE];
-                for j in 0..M + 2 {
+                for j in 0..N {
                     let mut column = [l.splat(0.0); SIDE];
-                    for i in 0..M + 2 {
+                    for i in 0..N {
                         column[i] = l.load(pixels[i][j].add(c));
                     }
-                    t[j] = input::<L, M>(l, column);
+                    t[j] = input::<L, N>(l, column);
                 }
-                for i in 0..M + 2 {
+                for i in 0..N {
                     let mut row = [l.splat(0.0); SIDE];
-                    for j in 0..M + 2 {
+                    for j in 0..N {
                         row[j] = t[j][i];
                     }
-                    let row = input::<L, M>(l, row);
-                    for j in 0..M + 2 {
-                        l.store(v.add((i * (M + 2) + j) * step + c), row[j]);
+                    let row = input::<L, N>(l, row);
+                    for j in 0..N {
+                        l.store(v.add((i * N + j) * step + c), row[j]);
                     }
                 }
             }
@@ -284,13 +346,13 @@ impl<const M: usize> Task for Scatter<'_, M> {
 }
 
 /// Brings the sums of one tile back to its outputs.
-struct Gather<'a, const M: usize> {
-    job: &'a Job<'a, M>,
+struct Gather<'a, const M: usize, const N: usize> {
+    job: &'a Job<'a, M, N>,
     block: Block,
     tile: usize,
 }
 
-impl<const M: usize> Task for Gather<'_, M> {
+impl<const M: usize, const N: usize> Task for Gather<'_, M, N> {
     type Output = ();
 
     #[inline(always)]
@@ -306,19 +368,19 @@ impl<const M: usize> Task for Gather<'_, M> {
             // begins with have a row of as many for each pixel of the tile, which nobody else touches.
             unsafe {
                 let mut t = [[l.splat(0.0); SIDE]; 4];
-                for j in 0..M + 2 {
+                for j in 0..N {
                     let mut column = [l.splat(0.0); SIDE];
-                    for i in 0..M + 2 {
-                        column[i] = l.load(m.add((i * (M + 2) + j) * step + c));
+                    for i in 0..N {
+                        column[i] = l.load(m.add((i * N + j) * step + c));
                     }
-                    let column = output::<L, M>(l, column);
+                    let column = output::<L, M, N>(l, column);
                     for i in 0..M {
                         t[i][j] = column[i];
                     }
                 }
                 let bias = l.load(weights.bias.as_ptr().add(c));
                 for i in 0..height {
-                    let row = output::<L, M>(l, t[i]);
+                    let row = output::<L, M, N>(l, t[i]);
                     for j in 0..width {
                         let pixel = first + i * g.to.w + j;
                         let mut sum = l.add(row[j], bias);

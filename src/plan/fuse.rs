@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Options;
 use super::select::{self, Kernel};
 use crate::ir::{Net, NodeId, ValueId};
 use crate::kernel::product::Range;
@@ -46,7 +47,7 @@ pub fn groups(
     optimised: &Optimised,
     order: &[NodeId],
     dims: &Dims,
-    exact: bool,
+    options: &Options,
 ) -> (Vec<Group>, HashMap<ValueId, ValueId>) {
     let net = &optimised.net;
     let mut place = vec![0; net.bound()];
@@ -66,7 +67,7 @@ pub fn groups(
         if fuser.prologue_of(id).is_some() {
             continue;
         }
-        let group = fuser.group(id, exact, optimised.shapes.results(id).len(), &mut done);
+        let group = fuser.group(id, options, optimised.shapes.results(id).len(), &mut done);
         groups.push(group);
     }
     (groups, aliases)
@@ -109,7 +110,7 @@ impl Fuser<'_> {
         }
     }
 
-    fn group(&self, id: NodeId, exact: bool, results: usize, done: &mut [bool]) -> Group {
+    fn group(&self, id: NodeId, options: &Options, results: usize, done: &mut [bool]) -> Group {
         let net = self.net;
         let op = &net.node(id).op;
         let mut reads = net.operands(id);
@@ -125,7 +126,7 @@ impl Fuser<'_> {
             reads = net.operands(norm);
         }
         let mut results: Vec<ValueId> = (0u32..).take(results).map(|output| ValueId { node: id, output }).collect();
-        let kernel = select::kernel(op, &reads, &results, self.dims, prologue.is_some(), exact);
+        let kernel = select::kernel(op, &reads, &results, self.dims, prologue.is_some(), options);
         let (mut residual, mut activation) = (None, None);
         let mut tail = id;
         if kernel.begins_with_a_value()

@@ -69,6 +69,9 @@ impl Step {
 pub struct Options {
     /// Whether convolutions are summed product by product, without Winograd's transforms.
     pub exact: bool,
+    /// The kernel of every convolution that it can compute, whatever is expected of it: for tests, and for finding the
+    /// one at fault.
+    pub forced: Option<Kernel>,
 }
 
 /// A program for one batch size.
@@ -121,7 +124,7 @@ pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Pl
     let net = &optimised.net;
     let order = order(optimised);
     let dims = dims(optimised, &order, batch)?;
-    let (groups, aliases) = fuse::groups(optimised, &order, &dims, options.exact);
+    let (groups, aliases) = fuse::groups(optimised, &order, &dims, options);
     let layout = buffers::lay_out(optimised, &groups, &aliases, &dims);
     let slot = |value: ValueId| Slot { place: layout.place(value), dims: dims[&value].clone() };
     let steps = groups.into_iter().map(|group| {

@@ -1,11 +1,13 @@
 //! Which kernel computes a step: a function of its geometry alone, never of the batch or the number of threads, so that
 //! results do not depend on them.
 
+use super::Options;
 use super::fuse::Dims;
 use crate::ir::ValueId;
 use crate::kernel::conv::Geometry;
 use crate::kernel::isa::LANES;
 use crate::kernel::product::PANEL;
+use crate::kernel::winograd::Tile;
 use crate::op::Op;
 use crate::op::conv::Conv;
 use crate::tensor::Nchw;
@@ -17,10 +19,8 @@ pub enum Kernel {
     Product,
     /// The same, each row of a window being one stretch of memory.
     JoinedProduct,
-    /// Winograd's F(4x4, 3x3).
-    Winograd4,
-    /// Winograd's F(2x2, 3x3).
-    Winograd2,
+    /// Winograd's minimal filtering on tiles.
+    Winograd(Tile),
     /// A convolution of each channel by itself.
     Depthwise,
     /// A linear layer on the weights as they lie.
@@ -35,6 +35,8 @@ pub enum Kernel {
     PerChannel,
     /// A sum of values.
     Sum,
+    /// Softmax over the channels of each pixel, or its logarithm.
+    Softmax,
     /// The parts copied to their places; those that have been computed there are not.
     Concat,
     /// Rows of channels turned into one vector in the order of channels.
@@ -43,14 +45,41 @@ pub enum Kernel {
     Plain,
 }
 
+/// The environment variable that forces the kernel of convolutions; see [`Kernel::FORCIBLE`].
+pub const FORCE: &str = "NETC_KERNEL";
+
 impl Kernel {
+    /// The kernels that can be forced by their names, without their spaces: those of convolutions with a choice.
+    pub const FORCIBLE: [(&str, Kernel); 5] = [
+        ("product", Kernel::Product),
+        ("joined", Kernel::JoinedProduct),
+        ("winograd4x4", Kernel::Winograd(Tile::F4x3)),
+        ("winograd2x2", Kernel::Winograd(Tile::F2x3)),
+        ("winograd2x2of5x5", Kernel::Winograd(Tile::F2x5)),
+    ];
+
+    /// The kernel that the environment variable [`FORCE`] names.
+    ///
+    /// # Errors
+    /// When it names none, with a message for people.
+    pub fn from_environment() -> Result<Option<Kernel>, String> {
+        let name = std::env::var(FORCE).unwrap_or_default();
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let found = Kernel::FORCIBLE.into_iter().find(|(known, _)| *known == name);
+        let known = Kernel::FORCIBLE.map(|(known, _)| known).join(", ");
+        found.map(|(_, kernel)| Some(kernel)).ok_or_else(|| format!("{FORCE} is `{name}`, but takes one of {known}"))
+    }
+
     /// A short name for tables.
     pub fn name(self) -> &'static str {
         match self {
             Kernel::Product => "product",
             Kernel::JoinedProduct => "joined product",
-            Kernel::Winograd4 => "winograd 4x4",
-            Kernel::Winograd2 => "winograd 2x2",
+            Kernel::Winograd(Tile::F4x3) => "winograd 4x4",
+            Kernel::Winograd(Tile::F2x3) => "winograd 2x2",
+            Kernel::Winograd(Tile::F2x5) => "winograd 2x2 of 5x5",
             Kernel::Depthwise => "depthwise",
             Kernel::Linear => "linear",
             Kernel::Pool => "pool",
@@ -58,6 +87,7 @@ impl Kernel {
             Kernel::Pointwise => "pointwise",
             Kernel::PerChannel => "per channel",
             Kernel::Sum => "sum",
+            Kernel::Softmax => "softmax",
             Kernel::Concat => "concat",
             Kernel::Turn => "turn",
             Kernel::Plain => "plain loops",
@@ -69,10 +99,10 @@ impl Kernel {
         match self {
             Kernel::Product => "rows of the input are multiplied where they lie",
             Kernel::JoinedProduct => "few channels: a row of a window is one stretch of memory",
-            Kernel::Winograd4 | Kernel::Winograd2 => "fewer multiplies, and enough of them to pay for the transforms",
+            Kernel::Winograd(_) => "fewer multiplies, and enough of them to pay for the transforms",
             Kernel::Depthwise => "each channel by itself has too few products for a matrix",
             Kernel::Linear => "every weight is read once, where it lies",
-            Kernel::Pool | Kernel::Lrn => "vectors of channels",
+            Kernel::Pool | Kernel::Lrn | Kernel::Softmax => "vectors of channels",
             Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum => "bound by memory; split evenly",
             Kernel::Concat => "parts that could be computed in place are; the rest is copied",
             Kernel::Turn => "channels come before height and width in what users see",
@@ -82,15 +112,16 @@ impl Kernel {
 
     /// Whether its sums can begin with a value, as a skip connection joins them.
     pub(super) fn begins_with_a_value(self) -> bool {
-        matches!(self, Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd4 | Kernel::Winograd2)
+        matches!(self, Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_))
     }
 
     /// Whether an activation can be applied to its results while they are at hand.
     pub(super) fn ends_with_an_activation(self) -> bool {
         match self {
             Kernel::Depthwise | Kernel::Linear | Kernel::PerChannel | Kernel::Sum => true,
-            Kernel::Pool | Kernel::Lrn | Kernel::Pointwise | Kernel::Concat | Kernel::Turn | Kernel::Plain => false,
-            Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd4 | Kernel::Winograd2 => true,
+            Kernel::Pool | Kernel::Lrn | Kernel::Pointwise | Kernel::Softmax => false,
+            Kernel::Concat | Kernel::Turn | Kernel::Plain => false,
+            Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_) => true,
         }
     }
 }
@@ -110,7 +141,7 @@ pub(super) fn is_view(op: &Op, from: Option<&[usize]>, to: &[usize]) -> bool {
 
 /// Whether a node can write its result over its first operand.
 pub(super) fn works_in_place(kernel: Kernel) -> bool {
-    matches!(kernel, Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum)
+    matches!(kernel, Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum | Kernel::Softmax)
 }
 
 /// Whether a convolution is a matrix product on the pixels as they are.
@@ -145,18 +176,17 @@ pub(super) fn kernel(
     results: &[ValueId],
     dims: &Dims,
     has_prologue: bool,
-    exact: bool,
+    options: &Options,
 ) -> Kernel {
     let of = |value: Option<&ValueId>| value.map_or(&[][..], |value| &dims[value]);
     let (from, to) = (of(reads.first()), of(results.first()));
     match op {
         Op::Conv(_) if has_prologue => Kernel::Product,
         Op::Conv(conv) => {
-            let g = geometry(conv, from, to);
-            candidates(&g, exact)
-                .into_iter()
-                .min_by(|a, b| a.cycles.total_cmp(&b.cycles))
-                .map_or(Kernel::Plain, |c| c.kernel)
+            let found = candidates(&geometry(conv, from, to), options.exact);
+            let forced = found.iter().find(|candidate| Some(candidate.kernel) == options.forced);
+            let best = || found.iter().min_by(|a, b| a.cycles.total_cmp(&b.cycles));
+            forced.or_else(best).map_or(Kernel::Plain, |candidate| candidate.kernel)
         }
         Op::Linear(_) => Kernel::Linear,
         Op::Pool(_) => Kernel::Pool,
@@ -164,6 +194,7 @@ pub(super) fn kernel(
         Op::Activation(_) => Kernel::Pointwise,
         Op::BatchNorm(_) | Op::ChannelScale(_) if matches!(from.len(), 2 | 4) => Kernel::PerChannel,
         Op::Add(_) => Kernel::Sum,
+        Op::Softmax(softmax) if softmax.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Softmax,
         Op::Concat(concat) if concat.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Concat,
         Op::Flatten(_) if from.len() == 4 => Kernel::Turn,
         _ => Kernel::Plain,
@@ -199,16 +230,16 @@ pub fn candidates(g: &Geometry, exact: bool) -> Vec<Candidate> {
     let kernel = if g.joins_taps() { Kernel::JoinedProduct } else { Kernel::Product };
     let cycles = (pixels * weights / RATE).max(4.0 * weights / BYTES);
     let mut found = vec![Candidate { kernel, cycles }];
-    let plain = g.kernel == [3, 3] && g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1;
+    let plain = g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1;
     let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && 32 <= g.from.c;
     if !exact && plain && whole {
-        for (kernel, unit) in [(Kernel::Winograd4, 4), (Kernel::Winograd2, 2)] {
-            let positions = ((unit + 2) * (unit + 2)) as f64;
-            let tiles = (g.to.h.div_ceil(unit) * g.to.w.div_ceil(unit)) as f64;
+        for tile in Tile::ALL.into_iter().filter(|tile| g.kernel == [tile.taps(); 2]) {
+            let positions = tile.positions() as f64;
+            let tiles = (g.to.h.div_ceil(tile.outputs()) * g.to.w.div_ceil(tile.outputs())) as f64;
             let weights = positions * outputs * g.from.c as f64;
             let products = (tiles.max(6.0) * weights / RATE).max(4.0 * weights / BYTES);
             let transforms = tiles * positions * 2.0 * (g.from.c + g.to.c) as f64 / LANES as f64 * TRANSFORM;
-            found.push(Candidate { kernel, cycles: products + transforms });
+            found.push(Candidate { kernel: Kernel::Winograd(tile), cycles: products + transforms });
         }
     }
     found

@@ -2,17 +2,14 @@
 
 use std::borrow::Cow;
 
-use ndarray::ArrayD;
-
 use super::prepare::{Form, Prepared};
-use super::{put, take};
 use crate::kernel::conv::{self, Around, Begin, Context};
 use crate::kernel::product::Range;
 use crate::kernel::rows::{Others, Rows, RowsMut, split};
-use crate::kernel::{activation, depthwise, elementwise, layout, linear, lrn, pooling, winograd};
+use crate::kernel::{activation, depthwise, elementwise, layout, linear, lrn, pooling, softmax, winograd};
 use crate::op::Op;
 use crate::plan::select::geometry;
-use crate::plan::{Kernel, Step, fuse};
+use crate::plan::{Kernel, Slot, Step, fuse};
 use crate::tensor::{Nchw, View, ViewMut};
 use crate::weights::StoredTensor;
 
@@ -50,6 +47,10 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
             let bias = tensors.get(1).map(StoredTensor::to_f32);
             linear::linear(cx, others.read(step.inputs[0].place), &weight, bias.as_deref(), &mut to, bounds);
         }
+        (Op::Softmax(op), ..) => {
+            bring(cx, step, &others, &mut to);
+            softmax::softmax(cx, op.log, &mut to);
+        }
         (Op::Activation(function), ..) => {
             bring(cx, step, &others, &mut to);
             activation::activate(cx, *function, &mut to);
@@ -82,10 +83,9 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
         }
         (_, Kernel::Turn, _) => {
             let from = others.read(step.inputs[0].place);
-            let (samples, len) = (to.count(), to.width());
-            let per_sample = from.count() / samples;
+            let (samples, per_sample) = (to.count(), from.count() / to.count());
             for sample in 0..samples {
-                turn(cx, from.part(sample * per_sample, per_sample), &mut to.row(sample)[..len]);
+                layout::from_rows(cx, from.part(sample * per_sample, per_sample), 1, to.row(sample));
             }
         }
         _ => unreachable!("a kernel is chosen for operators that it computes"),
@@ -95,8 +95,25 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
     }
 }
 
-fn turn(cx: &Context, from: Rows, to: &mut [f32]) {
-    layout::from_rows(cx, from, 1, to);
+/// Puts values in the order of users into their rows.
+pub(super) fn put(cx: &Context, values: &[f32], slot: &Slot, arena: &mut [f32]) {
+    let (mut to, _) = split(arena, slot.place);
+    if slot.dims.len() == 4 {
+        layout::to_rows(cx, values, slot.dims[0], &mut to);
+    } else {
+        elementwise::copy(cx, Rows::of(values, to.count(), to.width()), &mut to);
+    }
+}
+
+/// Takes a value out of its rows, in the order of users.
+pub(super) fn take(cx: &Context, slot: &Slot, arena: &mut [f32], values: &mut [f32]) {
+    let (from, _) = split(arena, slot.place);
+    if slot.dims.len() == 4 {
+        layout::from_rows(cx, from.as_rows(), slot.dims[0], values);
+    } else {
+        let mut to = RowsMut::of(values, from.count(), from.width());
+        elementwise::copy(cx, from.as_rows(), &mut to);
+    }
 }
 
 /// Copies the first operand into the place of the result, where it is not already.
@@ -120,9 +137,12 @@ fn plain(cx: &Context, step: &Step, prepared: Option<&Prepared>, arena: &mut [f3
         Some(Form::Stored(tensors)) => tensors.as_slice(),
         _ => &[],
     };
-    let inputs: Vec<ArrayD<f32>> = step.inputs.iter().map(|slot| take(cx, slot, arena)).collect();
+    let mut taken: Vec<Vec<f32>> = step.inputs.iter().map(|slot| vec![0.0; slot.place.elements()]).collect();
+    for (slot, values) in step.inputs.iter().zip(&mut taken) {
+        take(cx, slot, arena, values);
+    }
     let inputs: Vec<View> =
-        inputs.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap_or_default() }).collect();
+        step.inputs.iter().zip(&taken).map(|(slot, data)| View { dims: &slot.dims, data }).collect();
     let params: Vec<(Vec<usize>, Cow<[f32]>)> = tensors
         .iter()
         .map(|tensor| (tensor.shape().iter().map(|&size| size as usize).collect(), tensor.to_f32()))

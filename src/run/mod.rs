@@ -1,29 +1,32 @@
 //! Executes plans.
 //!
-//! [`Executable`] holds an optimised graph with its parameters (`prepare`) and runs it (`execute`), from several threads
-//! at once if need be. A plan is made for each batch size when it is first met; memory is kept and used again.
+//! `model` holds an optimised graph with its parameters (`prepare`) and runs it step by step (`execute`). A plan is made
+//! for each batch size when it is first met. [`Executable`] and [`Session`] are two faces of it: one for callers from
+//! any thread, one for a caller that has threads and memory of its own.
 
+mod cache;
 mod execute;
+mod model;
 mod prepare;
+mod session;
 
-use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD};
 
-use crate::ir::{Net, NodeId};
-use crate::kernel::buffer::Buffer;
-use crate::kernel::conv::Context;
+use crate::ir::Net;
 use crate::kernel::isa::Isa;
-use crate::kernel::scratch::Scratch;
 use crate::kernel::threads::Threads;
-use crate::kernel::{elementwise, layout, rows};
 use crate::opt::Optimised;
-use crate::plan::{self, Plan, PlanError, Slot, Step};
-use crate::weights::{BindError, BindOptions, Checkpoint, Parameter, Wanted, bind, parameters};
+use crate::plan::{self, Plan, PlanError, Step};
+use crate::weights::{BindError, BindOptions, Checkpoint};
 
-use prepare::{Prepared, Tensors, prepare};
+use model::{Model, Workspace};
+
+pub use cache::Kept;
+pub use session::Session;
 
 /// Why a net does not run.
 #[derive(Debug, thiserror::Error)]
@@ -81,30 +84,26 @@ pub enum RunError {
 pub struct RunOptions {
     /// Threads; the number of physical cores where 0. Results do not depend on it.
     pub threads: usize,
+    /// The instructions; the best of this machine where `None`. See [`Isa::detect`].
+    pub instructions: Option<Isa>,
     /// How the plan is made.
     pub plan: plan::Options,
     /// What of a checkpoint may be left out, and whether NaN is let through.
     pub bind: BindOptions,
+    /// A folder in which packed weights are kept, so that the next start need not pack them: one file for each net,
+    /// weights and version of the planner. Nothing is kept where `None`.
+    pub cache: Option<PathBuf>,
 }
 
 /// A net with its parameters, ready to run. Shared freely between threads.
+///
+/// Runs from several threads at once are safe: one of them has the workers, the others run on their own thread. Where
+/// every caller should have its own, [`session`](Self::session) makes as many as are needed of one set of parameters.
 #[derive(Debug)]
 pub struct Executable {
-    optimised: Optimised,
-    prepared: HashMap<NodeId, Prepared>,
-    options: plan::Options,
-    plans: Mutex<HashMap<usize, Arc<Plan>>>,
+    model: Arc<Model>,
     workspaces: Mutex<Vec<Workspace>>,
     threads: Threads,
-    isa: Isa,
-    idle_patterns: Vec<String>,
-}
-
-/// The memory of one run.
-#[derive(Debug, Default)]
-struct Workspace {
-    arena: Buffer,
-    scratch: Scratch,
 }
 
 impl Executable {
@@ -120,38 +119,32 @@ impl Executable {
         checkpoint: &Checkpoint,
         options: &RunOptions,
     ) -> Result<Executable, RunError> {
-        let wanted: Vec<Wanted> = parameters(net, shapes).iter().map(Parameter::wanted).collect();
-        let bound = bind(checkpoint, &wanted, &options.bind)?;
-        let tensors: Tensors = wanted
-            .iter()
-            .zip(&bound.tensors)
-            .filter_map(|(wanted, tensor)| Some((wanted.name.as_str(), tensor.clone()?)))
-            .collect();
-        let count = if options.threads == 0 { physical_cores() } else { options.threads };
-        let threads =
-            Threads::new(count).map_err(|error| RunError::Threads { threads: count, reason: error.to_string() })?;
-        let plan = plan::plan(&optimised, 1, &options.plan)?;
-        let prepared = prepare(&plan, &optimised, &tensors, &threads);
-        Ok(Executable {
-            optimised,
-            prepared,
-            options: options.plan,
-            plans: Mutex::new(HashMap::from([(1, Arc::new(plan))])),
-            workspaces: Mutex::new(Vec::new()),
-            threads,
-            isa: Isa::detect(),
-            idle_patterns: bound.idle_patterns,
-        })
+        let threads = start(options.threads)?;
+        let model = Arc::new(Model::new(net, shapes, optimised, checkpoint, options, &threads)?);
+        Ok(Executable { model, workspaces: Mutex::new(Vec::new()), threads })
     }
 
-    /// Bytes that parameters take in the form in which kernels read them, beyond the file that they come from.
+    /// A caller of its own on the same parameters, with so many threads; the number of physical cores where 0.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn session(&self, threads: usize) -> Result<Session, RunError> {
+        Ok(Session::new(Arc::clone(&self.model), start(threads)?))
+    }
+
+    /// Bytes that packed weights take, beyond the checkpoint that they come from.
     pub fn prepared_bytes(&self) -> usize {
-        self.prepared.values().map(Prepared::bytes).sum()
+        self.model.prepared_bytes()
+    }
+
+    /// What became of the file in which packed weights are kept.
+    pub fn kept(&self) -> &Kept {
+        self.model.kept()
     }
 
     /// The graph that is executed.
     pub fn optimised(&self) -> &Optimised {
-        &self.optimised
+        self.model.optimised()
     }
 
     /// The threads that it runs on.
@@ -161,19 +154,17 @@ impl Executable {
 
     /// Patterns of names to ignore that met no name of the checkpoint.
     pub fn idle_patterns(&self) -> &[String] {
-        &self.idle_patterns
+        self.model.idle_patterns()
     }
 
     /// The names and sizes (of one sample) of the inputs, in the order in which [`run`](Self::run) takes them.
-    pub fn inputs(&self) -> Vec<(String, Vec<usize>)> {
-        let Optimised { net, shapes, .. } = &self.optimised;
-        let sizes = |id: NodeId| shapes.of(id.into()).as_known().unwrap_or_default();
-        net.inputs.iter().map(|&id| (net.node(id).path.clone(), sizes(id))).collect()
+    pub fn inputs(&self) -> &[(String, Vec<usize>)] {
+        self.model.inputs()
     }
 
     /// The names of the outputs, in the order in which [`run`](Self::run) gives them.
     pub fn outputs(&self) -> Vec<String> {
-        self.optimised.net.outputs.iter().map(|output| output.name.clone()).collect()
+        self.optimised().net.outputs.iter().map(|output| output.name.clone()).collect()
     }
 
     /// The plan for a batch size, made when it is first asked for.
@@ -181,16 +172,12 @@ impl Executable {
     /// # Errors
     /// When it would need more memory than any machine here has.
     pub fn plan(&self, batch: usize) -> Result<Arc<Plan>, RunError> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&batch) {
-            return Ok(Arc::clone(plan));
-        }
-        let plan = Arc::new(plan::plan(&self.optimised, batch, &self.options)?);
-        plans.insert(batch, Arc::clone(&plan));
-        Ok(plan)
+        self.model.plan(batch)
     }
 
     /// Runs a batch: for each input of the net an array `[N, …]`, for each output an array `[N, …]`.
+    ///
+    /// After the first run of a batch size nothing is allocated but what it gives; a [`Session`] keeps that too.
     ///
     /// # Errors
     /// When an input is missing, one is too many, or sizes do not fit.
@@ -216,53 +203,19 @@ impl Executable {
         inputs: &[ArrayViewD<f32>],
         observe: &mut dyn FnMut(&Step, Duration),
     ) -> Result<Vec<ArrayD<f32>>, RunError> {
-        let batch = self.check_inputs(inputs)?;
-        let plan = self.plan(batch)?;
-        let mut workspace = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let Workspace { arena, scratch } = &mut workspace;
-        arena.reserve(plan.arena);
-        let mut cx = Context { isa: self.isa, threads: &self.threads, scratch };
-        for (input, slot) in inputs.iter().zip(&plan.inputs) {
-            match input.as_slice() {
-                Some(values) => put(&cx, values, slot, arena),
-                None => put(&cx, &input.iter().copied().collect::<Vec<f32>>(), slot, arena),
-            }
-        }
-        for step in &plan.steps {
-            let start = Instant::now();
-            execute::execute(&mut cx, step, self.prepared.get(&step.node), arena);
-            observe(step, start.elapsed());
-        }
-        let outputs = plan.outputs.iter().map(|(_, slot)| take(&cx, slot, arena)).collect();
-        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
-        Ok(outputs)
+        let spare = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = spare().pop().unwrap_or_default();
+        let mut outputs = Vec::new();
+        let result = self.model.run(&self.threads, &mut workspace, inputs, &mut outputs, observe);
+        spare().push(workspace);
+        result.map(|()| outputs)
     }
+}
 
-    /// The batch size that all inputs have.
-    fn check_inputs(&self, inputs: &[ArrayViewD<f32>]) -> Result<usize, RunError> {
-        let wanted = self.inputs();
-        let batch = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(0);
-        if inputs.len() != wanted.len() {
-            let names: Vec<String> = wanted.into_iter().map(|(name, _)| format!("`{name}`")).collect();
-            return Err(RunError::Inputs {
-                net: self.optimised.net.name.clone(),
-                expected: names.join(", "),
-                given: format!("{} {}", inputs.len(), if inputs.len() == 1 { "is" } else { "are" }),
-            });
-        }
-        let first = wanted.first().map(|(name, _)| name.clone()).unwrap_or_default();
-        for (input, (name, expected)) in inputs.iter().zip(wanted) {
-            match input.shape().split_first() {
-                Some((&given, sizes)) if sizes == expected && given != 0 => {
-                    if given != batch {
-                        return Err(RunError::Batch { input: name, given, first, batch });
-                    }
-                }
-                _ => return Err(RunError::Shape { input: name, expected, given: input.shape().to_vec() }),
-            }
-        }
-        Ok(batch)
-    }
+/// Starts threads; the number of physical cores where 0.
+fn start(threads: usize) -> Result<Threads, RunError> {
+    let threads = if threads == 0 { physical_cores() } else { threads };
+    Threads::new(threads).map_err(|error| RunError::Threads { threads, reason: error.to_string() })
 }
 
 /// Physical cores, not counting the second thread of a core where the system says; at least 1.
@@ -282,28 +235,4 @@ pub fn physical_cores() -> usize {
         }
     }
     if cores.is_empty() { logical } else { cores.len().min(logical) }
-}
-
-/// Puts values in the order of users into their rows.
-fn put(cx: &Context, values: &[f32], slot: &Slot, arena: &mut [f32]) {
-    let (mut to, _) = rows::split(arena, slot.place);
-    if slot.dims.len() == 4 {
-        layout::to_rows(cx, values, slot.dims[0], &mut to);
-    } else {
-        elementwise::copy(cx, rows::Rows::of(values, to.count(), to.width()), &mut to);
-    }
-}
-
-/// Takes a value out of its rows, in the order of users.
-fn take(cx: &Context, slot: &Slot, arena: &mut [f32]) -> ArrayD<f32> {
-    let (from, _) = rows::split(arena, slot.place);
-    let mut values = vec![0.0; slot.place.elements()];
-    if slot.dims.len() == 4 {
-        layout::from_rows(cx, from.as_rows(), slot.dims[0], &mut values);
-    } else {
-        let mut to = rows::RowsMut::of(&mut values, from.count(), from.width());
-        elementwise::copy(cx, from.as_rows(), &mut to);
-    }
-    ArrayD::from_shape_vec(IxDyn(&slot.dims), values)
-        .unwrap_or_else(|_| unreachable!("a slot's place has the length of its sizes"))
 }

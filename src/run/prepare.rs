@@ -1,13 +1,22 @@
 //! Parameters in the form in which kernels read them.
+//!
+//! All weights that are packed lie in one stretch of memory, in the order of the steps: it can be kept in a file as it
+//! is, and large pages cover it whatever the size of a layer.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range as Span;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::cache::{self, Kept};
 use crate::ir::NodeId;
-use crate::kernel::conv::{self, Prologue};
+use crate::kernel::buffer::Buffer;
+use crate::kernel::conv::{self, Geometry, Prologue};
 use crate::kernel::product::Range;
 use crate::kernel::threads::Threads;
-use crate::kernel::{depthwise, winograd};
+use crate::kernel::winograd::{self, Tile};
+use crate::kernel::{depthwise, isa};
 use crate::op::Op;
 use crate::opt::{Norm, Optimised, Source};
 use crate::plan::select::geometry;
@@ -41,56 +50,167 @@ pub(super) enum Form {
     Stored(Vec<StoredTensor>),
 }
 
-impl Prepared {
-    /// Bytes beyond those of the file.
+/// The parameters of all steps.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    steps: HashMap<NodeId, Prepared>,
+    packed: Arc<Buffer>,
+    /// What became of the file that keeps the packed weights.
+    pub(super) kept: Kept,
+}
+
+impl Parameters {
+    /// Those of the step that computes this node.
+    pub(super) fn of(&self, node: NodeId) -> Option<&Prepared> {
+        self.steps.get(&node)
+    }
+
+    /// Bytes of packed weights, beyond those of the checkpoint.
     pub(super) fn bytes(&self) -> usize {
-        match &self.own {
-            Form::Product(weights) => weights.bytes(),
-            Form::Winograd(weights) => weights.bytes(),
-            Form::Depthwise(_) | Form::PerChannel(_) | Form::Stored(_) => 0,
+        size_of_val::<[f32]>(&self.packed)
+    }
+}
+
+/// How a convolution's weights are packed.
+#[derive(Clone, Copy, Debug)]
+enum Packing {
+    Product(Geometry),
+    Winograd(Tile, [usize; 2]),
+}
+
+impl Packing {
+    /// For steps whose weights are packed.
+    fn of(step: &Step) -> Option<Packing> {
+        let Op::Conv(conv) = &step.op else { return None };
+        let g = geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims);
+        match step.kernel {
+            Kernel::Winograd(tile) => Some(Packing::Winograd(tile, [g.to.c, g.from.c])),
+            Kernel::Product | Kernel::JoinedProduct => Some(Packing::Product(g)),
+            _ => None,
+        }
+    }
+
+    fn floats(&self) -> usize {
+        match self {
+            Packing::Product(g) => conv::floats(g),
+            Packing::Winograd(tile, channels) => tile.floats(*channels),
+        }
+    }
+
+    fn pack(&self, weight: &[f32], to: &mut [f32]) {
+        match self {
+            Packing::Product(g) => conv::pack(g, weight, to),
+            Packing::Winograd(tile, channels) => winograd::carry_over(*tile, *channels, weight, to),
+        }
+    }
+
+    fn form(&self, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Form {
+        match self {
+            Packing::Product(g) => Form::Product(conv::Weights::on(g, packed, start, bias)),
+            Packing::Winograd(tile, channels) => {
+                Form::Winograd(winograd::Weights::on(*tile, *channels, packed, start, bias))
+            }
         }
     }
 }
 
-/// Prepares the parameters of every step, several steps at a time.
+/// Prepares the parameters of every step, several steps at a time. Packed weights are read from the folder `cache`
+/// where it has them, and kept there where not.
 pub(super) fn prepare(
     plan: &Plan,
     optimised: &Optimised,
     tensors: &Tensors,
     threads: &Threads,
-) -> HashMap<NodeId, Prepared> {
-    let done: Vec<std::sync::OnceLock<Prepared>> = plan.steps.iter().map(|_| std::sync::OnceLock::new()).collect();
+    cache: Option<&Path>,
+) -> Parameters {
+    let packings: Vec<Option<Packing>> = plan.steps.iter().map(Packing::of).collect();
+    let mut total = 0;
+    let spans = packings.iter().map(|packing| {
+        let start = total;
+        total += packing.map_or(0, |packing| packing.floats()).next_multiple_of(ALIGN);
+        start..start + packing.map_or(0, |packing| packing.floats())
+    });
+    let spans: Vec<Span<usize>> = spans.collect();
+    let sources = |id: NodeId| optimised.params.get(&id).map_or(&[][..], |sources| sources);
+    let key = cache.map(|_| {
+        let packed = plan.steps.iter().zip(&packings);
+        let described = packed.filter_map(|(step, packing)| Some((*packing.as_ref()?, sources(step.node))));
+        cache::key(&format!("{:?}", described.collect::<Vec<_>>()), tensors)
+    });
+    let found = cache.zip(key).and_then(|(folder, key)| cache::read(folder, key, total));
+    let is_found = found.is_some();
+    let packed = Arc::new(found.unwrap_or_else(|| {
+        let weight = |at: usize| resolve(sources(plan.steps[at].node).first()?, tensors);
+        pack(&packings, &spans, total, threads, weight)
+    }));
+    let kept = match (cache, key) {
+        (Some(_), _) if is_found => Kept::Found,
+        (Some(folder), Some(key)) => match cache::write(folder, key, &packed) {
+            Ok(()) => Kept::Written,
+            Err(error) => Kept::Failed(error.to_string()),
+        },
+        _ => Kept::Off,
+    };
+    let done: Vec<OnceLock<Prepared>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
     threads.run(plan.steps.len(), |at, _| {
         let step = &plan.steps[at];
-        let of = |id: NodeId| -> Vec<StoredTensor> {
-            let sources = optimised.params.get(&id).map_or(&[][..], |sources| sources);
-            sources.iter().filter_map(|source| resolve(source, tensors)).collect()
+        let all = |id: NodeId| sources(id).iter().filter_map(|source| resolve(source, tensors)).collect::<Vec<_>>();
+        let own = match &packings[at] {
+            Some(packing) => {
+                let bias = sources(step.node).get(1).and_then(|source| resolve(source, tensors));
+                let bias = bias.as_ref().map(StoredTensor::to_f32);
+                packing.form(&packed, spans[at].start, bias.as_deref())
+            }
+            None => form(step, all(step.node)),
         };
         let prologue = step
             .prologue
-            .map(|(norm, range)| Prologue { range, ..per_channel(&optimised.net.node(norm).op, &of(norm)) });
-        let _ = done[at].set(Prepared { own: form(step, of(step.node)), prologue });
+            .map(|(norm, range)| Prologue { range, ..per_channel(&optimised.net.node(norm).op, &all(norm)) });
+        let _ = done[at].set(Prepared { own, prologue });
     });
-    plan.steps.iter().zip(done).filter_map(|(step, prepared)| Some((step.node, prepared.into_inner()?))).collect()
+    let steps = plan.steps.iter().zip(done).filter_map(|(step, prepared)| Some((step.node, prepared.into_inner()?)));
+    Parameters { steps: steps.collect(), packed, kept }
+}
+
+/// Floats that the weights of a step begin at a multiple of: two cache lines.
+const ALIGN: usize = 4 * isa::LANES;
+
+/// Packs the weights of every step into its span.
+fn pack(
+    packings: &[Option<Packing>],
+    spans: &[Span<usize>],
+    total: usize,
+    threads: &Threads,
+    weight: impl Fn(usize) -> Option<StoredTensor> + Sync,
+) -> Buffer {
+    let mut packed = Buffer::zeros(total);
+    let (mut rest, mut at) = (&mut packed[..], 0);
+    let mut parts = Vec::with_capacity(spans.len());
+    for span in spans {
+        let (part, behind) = std::mem::take(&mut rest)[span.start - at..].split_at_mut(span.len());
+        (rest, at) = (behind, span.end);
+        parts.push(Mutex::new(part));
+    }
+    threads.run(packings.len(), |step, _| {
+        if let (Some(packing), Some(weight)) = (&packings[step], weight(step)) {
+            packing.pack(&weight.to_f32(), &mut parts[step].lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    });
+    drop(parts);
+    packed
 }
 
 fn form(step: &Step, tensors: Vec<StoredTensor>) -> Form {
     let values: Vec<Cow<[f32]>> = tensors.iter().map(StoredTensor::to_f32).collect();
-    let (weight, bias) = (values.first(), values.get(1).map(|bias| &**bias));
-    let (Some(weight), Op::Conv(conv)) = (weight, &step.op) else {
-        return match step.kernel {
-            Kernel::PerChannel => Form::PerChannel(per_channel(&step.op, &tensors)),
-            _ => Form::Stored(tensors),
-        };
-    };
-    let g = geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims);
-    match step.kernel {
-        Kernel::Winograd4 | Kernel::Winograd2 => {
-            let unit = if step.kernel == Kernel::Winograd4 { 4 } else { 2 };
-            Form::Winograd(winograd::Weights::new(unit, [g.to.c, g.from.c], weight, bias))
+    match (&step.op, step.kernel, values.as_slice()) {
+        (Op::Conv(conv), Kernel::Depthwise, [weight, bias @ ..]) => {
+            let [k_h, k_w] = conv.windows.kernel;
+            let taps = (k_h * k_w) as usize;
+            let bias = bias.first().map(|bias| &**bias);
+            Form::Depthwise(depthwise::Weights::new(weight.len() / taps, taps, weight, bias))
         }
-        Kernel::Depthwise => Form::Depthwise(depthwise::Weights::new(g.to.c, g.kernel[0] * g.kernel[1], weight, bias)),
-        _ => Form::Product(conv::Weights::new(&g, weight, bias)),
+        (_, Kernel::PerChannel, _) => Form::PerChannel(per_channel(&step.op, &tensors)),
+        _ => Form::Stored(tensors),
     }
 }
 
