@@ -135,19 +135,20 @@ pub(super) fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
     l.scale(l.add(l.fma(l.mul(r, r), sum, r), l.splat(1.0)), n)
 }
 
-/// Near zero a polynomial (Cephes), further out `1 - 2 / (e^2x + 1)`.
+/// An odd rational function, fitted to tanh by the least relative error up to 9, near which tanh becomes 1; within 3 ulp.
 #[inline(always)]
 fn tanh<L: Lanes>(l: L, x: L::V) -> L::V {
+    const ABOVE: [f32; 4] = [1.335_459_8e-8, 2.060_903_4e-5, 3.495_585e-3, 0.133_810_24];
+    const BELOW: [f32; 4] = [7.776_531e-7, 3.285_63e-4, 2.587_697_1e-2, 0.467_143_4];
     let z = l.mul(x, x);
-    let coefficients = [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8];
-    let mut sum = l.splat(coefficients[0]);
-    for c in &coefficients[1..] {
-        sum = l.fma(sum, z, l.splat(*c));
+    let (mut above, mut below) = (l.splat(ABOVE[0]), l.splat(BELOW[0]));
+    for i in 1..4 {
+        above = l.fma(above, z, l.splat(ABOVE[i]));
+        below = l.fma(below, z, l.splat(BELOW[i]));
     }
-    let near = l.fma(l.mul(sum, z), x, x);
-    let grown = exp(l, l.add(x, x));
-    let far = l.sub(l.splat(1.0), l.div(l.splat(2.0), l.add(grown, l.splat(1.0))));
-    l.select_less(z, l.splat(0.625 * 0.625), near, far)
+    let one = l.splat(1.0);
+    let ratio = l.div(l.mul(x, l.fma(above, z, one)), l.fma(below, z, one));
+    l.select_less(z, l.splat(80.0), ratio, l.min(one, l.max(l.splat(-1.0), x)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::isa::{Isa, LANES, Lanes, MAX_ROWS, Task};
-use super::product::{self, Packed, Product, Range};
+use super::product::{self, PANEL, Packed, Product, Range};
 use super::rows::{Rows, RowsMut};
 use super::scratch::Scratch;
 use super::threads::Threads;
@@ -66,6 +66,26 @@ impl Geometry {
         self.groups == 1 && self.dilation[1] == 1 && 1 < self.kernel[1] && self.from.c <= 16
     }
 
+    /// How many neighbouring pixels of the output are best computed as one of so many times the channels: results of few
+    /// channels leave most of a panel empty, and neighbours share most of their window. 1 where they are not.
+    pub fn best_fold(&self) -> usize {
+        if !self.joins_taps() {
+            return 1;
+        }
+        let [_, k_w] = self.kernel;
+        let fits = |fold: &usize| self.to.w.is_multiple_of(*fold) && fold * self.to.c <= PANEL;
+        // Products for a pixel: columns that the joint window covers, shared by all.
+        let cost = |fold: &usize| (k_w + (fold - 1) * self.stride[1]) as f64 / *fold as f64;
+        (1..=PANEL).filter(fits).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(1)
+    }
+
+    /// The same convolution with this many pixels of the output as one.
+    fn folded(&self, fold: usize) -> Geometry {
+        let [[k_h, k_w], [s_h, s_w]] = [self.kernel, self.stride];
+        let to = Nchw { c: self.to.c * fold, w: self.to.w / fold, ..self.to };
+        Geometry { to, kernel: [k_h, k_w + (fold - 1) * s_w], stride: [s_h, s_w * fold], ..*self }
+    }
+
     /// The same convolution of the input with columns of zeros beside it.
     fn widened(&self) -> Geometry {
         let from = Nchw { w: self.before[1] + self.from.w + self.behind(), ..self.from };
@@ -78,10 +98,13 @@ impl Geometry {
 pub struct Weights {
     groups: Vec<Packed>,
     joined: bool,
+    /// Pixels of the output that are computed as one.
+    fold: usize,
 }
 
-/// Floats of packed weights.
-pub fn floats(g: &Geometry) -> usize {
+/// Floats of packed weights, where this many pixels of the output are computed as one.
+pub fn floats(g: &Geometry, fold: usize) -> usize {
+    let g = g.folded(fold);
     g.groups * Packed::floats(g.group_out(), g.group_in() * g.kernel[0] * g.kernel[1])
 }
 
@@ -92,34 +115,45 @@ fn taps(g: &Geometry) -> (usize, usize) {
 }
 
 /// Packs `weight: [out_c, in_c / groups, k_h, k_w]` into as many floats as [`floats`] says.
-pub fn pack(g: &Geometry, weight: &[f32], to: &mut [f32]) {
+pub fn pack(g: &Geometry, fold: usize, weight: &[f32], to: &mut [f32]) {
     let (group_in, group_out, [k_h, k_w]) = (g.group_in(), g.group_out(), g.kernel);
-    assert!(weight.len() == g.to.c * group_in * k_h * k_w && to.len() == floats(g));
-    let (joined, (taps, len)) = (g.joins_taps(), taps(g));
-    for (group, to) in to.chunks_exact_mut((floats(g) / g.groups).max(1)).enumerate() {
-        product::pack(to, group_out, taps, len, |o, tap, k| {
-            let (i, tap) = if joined { (k % group_in, tap * k_w + k / group_in) } else { (k, tap) };
-            weight[((group * group_out + o) * group_in + i) * k_h * k_w + tap]
+    assert!(weight.len() == g.to.c * group_in * k_h * k_w && to.len() == floats(g, fold));
+    let (joined, (taps, len)) = (g.joins_taps(), taps(&g.folded(fold)));
+    for (group, to) in to.chunks_exact_mut((floats(g, fold) / g.groups).max(1)).enumerate() {
+        product::pack(to, fold * group_out, taps, len, |o, tap, k| {
+            let (pixel, o) = (o / group_out, group * group_out + o % group_out);
+            let (i, tap) = if joined {
+                // The window of a pixel begins behind those of the pixels before it.
+                let column = (k / group_in).wrapping_sub(pixel * g.stride[1]);
+                if k_w <= column {
+                    return 0.0;
+                }
+                (k % group_in, tap * k_w + column)
+            } else {
+                (k, tap)
+            };
+            weight[(o * group_in + i) * k_h * k_w + tap]
         });
     }
 }
 
 impl Weights {
     /// Weights that have been [packed](pack) into memory from `start` on.
-    pub fn on(g: &Geometry, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Weights {
-        let (group_out, (taps, len)) = (g.group_out(), taps(g));
+    pub fn on(g: &Geometry, fold: usize, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Weights {
+        let (group_out, (taps, len)) = (g.group_out(), taps(&g.folded(fold)));
         let groups = (0..g.groups).map(|group| {
-            let bias = bias.map(|bias| &bias[group * group_out..][..group_out]);
-            Packed::part(Arc::clone(packed), start + group * floats(g) / g.groups, group_out, taps, len, bias)
+            let bias = bias.map(|bias| bias[group * group_out..][..group_out].repeat(fold));
+            let start = start + group * floats(g, fold) / g.groups;
+            Packed::part(Arc::clone(packed), start, fold * group_out, taps, len, bias.as_deref())
         });
-        Weights { groups: groups.collect(), joined: g.joins_taps() }
+        Weights { groups: groups.collect(), joined: g.joins_taps(), fold }
     }
 
     /// Packs `weight: [out_c, in_c / groups, k_h, k_w]`.
     pub fn new(g: &Geometry, weight: &[f32], bias: Option<&[f32]>) -> Weights {
-        let mut packed = Buffer::zeros(floats(g));
-        pack(g, weight, &mut packed);
-        Weights::on(g, &Arc::new(packed), 0, bias)
+        let mut packed = Buffer::zeros(floats(g, 1));
+        pack(g, 1, weight, &mut packed);
+        Weights::on(g, 1, &Arc::new(packed), 0, bias)
     }
 }
 
@@ -195,6 +229,11 @@ pub fn direct(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, ou
     if !weights.joined {
         return products(cx, g, weights, input, output, around);
     }
+    let begin = match around.begin {
+        Begin::Value(rows) => Begin::Value(rows.joined(weights.fold)),
+        begin => begin,
+    };
+    let (g, output, around) = (&g.folded(weights.fold), &output.joined(weights.fold), &Around { begin, ..*around });
     let wide = g.widened();
     if wide.from.w == g.from.w && input.stride() == input.width() {
         return products(cx, &wide, weights, input, output, around);
@@ -324,7 +363,7 @@ impl Split {
 }
 
 /// Multiplies that are not worth waking a thread for.
-const TINY: usize = 200_000;
+const TINY: usize = 100_000;
 
 /// Where the rows of each tap lie.
 fn point(

@@ -63,22 +63,34 @@ impl Task for Line<'_> {
             };
             // SAFETY: this part of this line of the output is written here only.
             let to = unsafe { self.to.row_shared(self.line * columns.len() + x) };
-            let whole = self.channels.end - self.channels.len() % LANES;
+            let rest = self.channels.len() % LANES;
+            let whole = self.channels.end - rest;
             for c in (self.channels.start..whole).step_by(LANES) {
-                let value = self.vector(lanes, sample, down, across, c, counted);
+                let value = self.vector::<L, true>(lanes, sample, down, across, c, counted);
                 // SAFETY: `c + 8` is at most the number of channels, the length of `to`.
                 unsafe { lanes.store(to.as_mut_ptr().add(c), value) };
             }
-            for c in whole..self.channels.end {
-                to[c] = self.single(sample, down, across, c, counted);
+            if rest != 0 {
+                let value = self.vector::<L, false>(lanes, sample, down, across, whole, counted);
+                // SAFETY: `whole + rest` is at most the number of channels, the length of `to`.
+                unsafe { lanes.store_part(to.as_mut_ptr().add(whole), value, rest) };
             }
         }
     }
 }
 
 impl Line<'_> {
+    /// The vector of channels from `c` on: all eight, or those that are left.
     #[inline(always)]
-    fn vector<L: Lanes>(&self, l: L, sample: usize, down: &Span, across: &Span, c: usize, counted: usize) -> L::V {
+    fn vector<L: Lanes, const WHOLE: bool>(
+        &self,
+        l: L,
+        sample: usize,
+        down: &Span,
+        across: &Span,
+        c: usize,
+        counted: usize,
+    ) -> L::V {
         let is_max = self.function == Function::Max;
         let mut all = l.splat(if is_max { f32::NEG_INFINITY } else { 0.0 });
         for &y in &down.cells {
@@ -88,32 +100,19 @@ impl Line<'_> {
                 row = l.splat(0.0);
             }
             for &x in &across.cells {
-                let cell = &self.from.row(sample + y * self.size.w + x)[c..][..LANES];
-                // SAFETY: the slice holds 8 floats.
-                let cell = unsafe { l.load(cell.as_ptr()) };
+                let cell = &self.from.row(sample + y * self.size.w + x)[c..];
+                let cell = if WHOLE {
+                    assert!(LANES <= cell.len());
+                    // SAFETY: the slice holds 8 floats.
+                    unsafe { l.load(cell.as_ptr()) }
+                } else {
+                    // SAFETY: the slice holds what is left of the row.
+                    unsafe { l.load_part(cell.as_ptr(), cell.len()) }
+                };
                 row = if is_max { l.larger(row, cell) } else { l.add(row, cell) };
             }
             all = if is_max { row } else { l.add(all, row) };
         }
         if is_max { all } else { l.div(all, l.splat(counted as f32)) }
-    }
-
-    #[inline(always)]
-    fn single(&self, sample: usize, down: &Span, across: &Span, c: usize, counted: usize) -> f32 {
-        let is_max = self.function == Function::Max;
-        let mut all = if is_max { f32::NEG_INFINITY } else { 0.0 };
-        for &y in &down.cells {
-            let mut row = if is_max { all } else { 0.0 };
-            for &x in &across.cells {
-                let cell = self.from.row(sample + y * self.size.w + x)[c];
-                row = match is_max {
-                    true if cell > row || cell.is_nan() => cell,
-                    true => row,
-                    false => row + cell,
-                };
-            }
-            all = if is_max { row } else { all + row };
-        }
-        if is_max { all } else { all / counted as f32 }
     }
 }

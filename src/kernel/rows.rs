@@ -109,6 +109,16 @@ impl<'a> Rows<'a> {
         self.stride
     }
 
+    /// Each `rows` neighbouring rows as one.
+    ///
+    /// # Panics
+    /// When there is a gap between them, or rows are left.
+    pub(super) fn joined(&self, rows: usize) -> Rows<'a> {
+        assert!(rows == 1 || (self.stride == self.width && self.count.is_multiple_of(rows)));
+        let (count, width, stride) = (self.count / rows, self.width * rows, self.stride * rows);
+        Rows { count, width, stride, ..*self }
+    }
+
     /// `count` rows from `first` on.
     ///
     /// # Panics
@@ -170,6 +180,15 @@ impl<'a> RowsMut<'a> {
     /// Elements from one row to the next.
     pub fn stride(&self) -> usize {
         self.stride
+    }
+
+    /// Each `rows` neighbouring rows as one.
+    ///
+    /// # Panics
+    /// When there is a gap between them, or rows are left.
+    pub(super) fn joined(&mut self, rows: usize) -> RowsMut<'_> {
+        let Rows { count, width, stride, .. } = self.as_rows().joined(rows);
+        RowsMut { ptr: self.ptr, count, width, stride, lifetime: PhantomData }
     }
 
     /// The same, to be read.

@@ -74,7 +74,9 @@ impl Parameters {
 /// How a convolution's weights are packed.
 #[derive(Clone, Copy, Debug)]
 enum Packing {
-    Product(Geometry),
+    /// As a product that computes so many pixels as one.
+    Product(Geometry, usize),
+    /// On tiles, between so many channels.
     Winograd(Tile, [usize; 2]),
 }
 
@@ -85,28 +87,32 @@ impl Packing {
         let g = geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims);
         match step.kernel {
             Kernel::Winograd(tile) => Some(Packing::Winograd(tile, [g.to.c, g.from.c])),
-            Kernel::Product | Kernel::JoinedProduct => Some(Packing::Product(g)),
+            Kernel::Product | Kernel::JoinedProduct => {
+                let mut results = step.outputs.iter().chain(step.inputs.last().filter(|_| step.has_residual));
+                let is_dense = results.all(|slot| slot.place.is_dense());
+                Some(Packing::Product(g, if is_dense { g.best_fold() } else { 1 }))
+            }
             _ => None,
         }
     }
 
     fn floats(&self) -> usize {
         match self {
-            Packing::Product(g) => conv::floats(g),
+            Packing::Product(g, fold) => conv::floats(g, *fold),
             Packing::Winograd(tile, channels) => tile.floats(*channels),
         }
     }
 
     fn pack(&self, weight: &[f32], to: &mut [f32]) {
         match self {
-            Packing::Product(g) => conv::pack(g, weight, to),
+            Packing::Product(g, fold) => conv::pack(g, *fold, weight, to),
             Packing::Winograd(tile, channels) => winograd::carry_over(*tile, *channels, weight, to),
         }
     }
 
     fn form(&self, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Form {
         match self {
-            Packing::Product(g) => Form::Product(conv::Weights::on(g, packed, start, bias)),
+            Packing::Product(g, fold) => Form::Product(conv::Weights::on(g, *fold, packed, start, bias)),
             Packing::Winograd(tile, channels) => {
                 Form::Winograd(winograd::Weights::on(*tile, *channels, packed, start, bias))
             }

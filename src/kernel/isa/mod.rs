@@ -46,6 +46,16 @@ pub trait Lanes: Copy + Send + Sync {
     /// # Safety
     /// The eight floats at `to` may be written.
     unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// `count` floats from memory, fewer than eight; zeros in the other lanes.
+    ///
+    /// # Safety
+    /// The `count` floats at `from` may be read.
+    unsafe fn load_part(self, from: *const f32, count: usize) -> Self::V;
+    /// The first `count` lanes to memory, fewer than eight.
+    ///
+    /// # Safety
+    /// The `count` floats at `to` may be written.
+    unsafe fn store_part(self, to: *mut f32, v: Self::V, count: usize);
     /// Asks for the cache line of an address, which need not be valid.
     fn prefetch(self, at: *const f32);
     /// As [`prefetch`](Self::prefetch), into the second-level cache.

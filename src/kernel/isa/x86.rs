@@ -53,6 +53,19 @@ impl Avx512 {
 /// To the nearest whole number, without exceptions.
 const NEAREST: i32 = x86::_MM_FROUND_TO_NEAREST_INT | x86::_MM_FROUND_NO_EXC;
 
+/// The mask of the first `count` lanes.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn first_lanes(count: usize) -> x86::__m256i {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let lanes = x86::_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        x86::_mm256_cmpgt_epi32(x86::_mm256_set1_epi32(count as i32), lanes)
+    }
+}
+
 /// Each wraps a few instructions.
 macro_rules! instruction {
     ($name:ident($($arg:ident),*) = $call:expr) => {
@@ -95,6 +108,16 @@ macro_rules! eights {
         unsafe fn store(self, to: *mut f32, v: Self::V) {
             // SAFETY: `self` proves the instructions; that the memory may be written is the caller's duty.
             unsafe { x86::_mm256_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(self, from: *const f32, count: usize) -> Self::V {
+            // SAFETY: `self` proves the instructions; lanes that are masked out are not read.
+            unsafe { x86::_mm256_maskload_ps(from, first_lanes(count)) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, to: *mut f32, v: Self::V, count: usize) {
+            // SAFETY: `self` proves the instructions; lanes that are masked out are not written.
+            unsafe { x86::_mm256_maskstore_ps(to, first_lanes(count), v) }
         }
         instruction!(add(a, b) = x86::_mm256_add_ps(a, b));
         instruction!(sub(a, b) = x86::_mm256_sub_ps(a, b));
