@@ -73,14 +73,15 @@ fn relative_error(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
 }
 
 /// Runs a net both ways, with every instruction set of this machine; gives the kernels of its steps.
-fn check(compiled: &Compiled, batch: usize, options: plan::Options, bound: f32) -> Vec<Kernel> {
+fn check(compiled: &Compiled, batch: usize, options: &plan::Options, bound: f32) -> Vec<Kernel> {
     let weights = init(&compiled.init_specs(), Scheme::He, 5).unwrap();
     let sizes = compiled.shapes.of(compiled.net.inputs[0].into()).as_known().unwrap();
     let input = some_values(&std::iter::once(batch).chain(sizes).collect::<Vec<_>>());
     let expected = by_plain_loops(compiled, &weights, &input);
     let mut kernels = Vec::new();
     for isa in Isa::all() {
-        let options = RunOptions { threads: 2, instructions: Some(isa), plan: options, ..RunOptions::default() };
+        let options =
+            RunOptions { threads: 2, instructions: Some(isa), plan: options.clone(), ..RunOptions::default() };
         let executable = compiled.plan_with(&weights, &options).unwrap();
         // A second run meets memory that has been used.
         for _ in 0..2 {
@@ -112,7 +113,7 @@ const LAYER: f32 = 1e-5;
 
 #[test]
 fn every_kernel_of_a_convolution_is_met() {
-    let of = |body: &str, is_exact| check(&net(&format!("{body}\noutput y")), 2, exact(is_exact), LAYER)[0];
+    let of = |body: &str, is_exact| check(&net(&format!("{body}\noutput y")), 2, &exact(is_exact), LAYER)[0];
     let input = "input x: [32, 13, 11]";
     assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), false), Kernel::Winograd(Tile::F4x3));
     assert_eq!(of(&format!("{input}\nc: conv(40, 3, pad = 1)"), true), Kernel::Product);
@@ -151,7 +152,7 @@ fn fused_layers_are_what_they_were() {
         ("input x: [10, 6, 6]\na, b: split(2)\nsub(a, b)\nchannel_shuffle(5)\nupsample(2)\npad(1)\noutput y".to_owned(), false),
     ] {
         let body = body.replace("c: conv(5, 1)\nadd(prev, c)", "c: conv(32, 1)\nadd(prev, c)");
-        check(&net(&body), 3, exact(is_exact), LAYER);
+        check(&net(&body), 3, &exact(is_exact), LAYER);
     }
 }
 
@@ -181,7 +182,7 @@ proptest! {
              dilation = {dilation}, groups = {groups}, bias = {bias}){tail}\noutput y",
             group_in * groups, sizes.0, sizes.1, group_out * groups, kernel.0, kernel.1, stride.0, stride.1,
         );
-        check(&net(&body), batch, exact(is_exact), LAYER);
+        check(&net(&body), batch, &exact(is_exact), LAYER);
     }
 
     /// Whole tiles of Winograd's and cut ones.
@@ -199,7 +200,7 @@ proptest! {
             "input x: [{}, {}, {}]\nc: conv({}, {taps}, pad = {pad:?})\nrelu\noutput y",
             channels.0 * 8, sizes.0, sizes.1, channels.1 * 8,
         );
-        check(&net(&body), batch, forced(Kernel::Winograd(tile)), LAYER);
+        check(&net(&body), batch, &forced(Kernel::Winograd(tile)), LAYER);
     }
 
     #[test]
@@ -219,7 +220,7 @@ proptest! {
             "input x: [{channels}, {}, {}]\n{layer}([{}, {}], stride = [{}, {}], pad = [{}, {}])\noutput y",
             sizes.0, sizes.1, kernel.0, kernel.1, stride.0, stride.1, pad.0, pad.1,
         );
-        check(&net(&body), batch, plan::Options::default(), LAYER);
+        check(&net(&body), batch, &plan::Options::default(), LAYER);
     }
 }
 
@@ -237,6 +238,6 @@ fn specs_are_their_operators() {
     ] {
         let settings = Settings { shape: shape.map(|sizes| sizes.to_vec()), ..Settings::default() };
         let compiled = netc::compile_with(format!("specs/{spec}.net"), &settings).unwrap();
-        check(&compiled, 1, plan::Options::default(), 2e-5);
+        check(&compiled, 1, &plan::Options::default(), 2e-5);
     }
 }

@@ -5,9 +5,9 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::weights::Weights;
 use super::{Outcome, Source, print};
-use crate::Executable;
 use crate::kernel::measure;
 use crate::plan::Step;
+use crate::{Executable, Session};
 
 /// Time a net: warm-up, median and spread, and each layer
 #[derive(Debug, Args)]
@@ -28,6 +28,9 @@ pub(super) struct Bench {
     /// A line for each step, with the share of what this machine can multiply, which is measured first
     #[arg(long)]
     per_layer: bool,
+    /// Run from this many callers at once as well, each with a session of one thread: samples a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    sessions: Option<u16>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -40,6 +43,19 @@ enum Format {
     Table,
     /// For programs
     Json,
+}
+
+/// What has been measured.
+struct Measured {
+    net: String,
+    threads: usize,
+    /// Of whole runs, the fastest first.
+    totals: Vec<Duration>,
+    layers: Vec<Layer>,
+    /// What this machine can multiply, in 10^9 operations a second.
+    peak: Option<f64>,
+    /// Samples a second of one session and of all.
+    rates: Option<[f64; 2]>,
 }
 
 /// A step with its median time.
@@ -68,12 +84,41 @@ impl Bench {
             }
         }
         totals.sort_unstable();
-        let layers = if self.per_layer { self.layers(&executable, layers)? } else { Vec::new() };
-        let peak = if self.per_layer { Some(measure::peak_gflops(executable.threads())) } else { None };
+        let measured = Measured {
+            net: compiled.net.name.clone(),
+            threads: executable.threads().count(),
+            totals,
+            layers: if self.per_layer { self.layers(&executable, layers)? } else { Vec::new() },
+            peak: self.per_layer.then(|| measure::peak_gflops(executable.threads())),
+            rates: self.sessions.map(|count| self.rates(&executable, &inputs, count)).transpose()?,
+        };
         match self.format {
-            Format::Table => print(&self.table(&compiled.net.name, &executable, &totals, &layers, peak)),
-            Format::Json => print(&self.json(&compiled.net.name, &executable, &totals, &layers, peak)),
+            Format::Table => print(&self.table(&measured)),
+            Format::Json => print(&self.json(&measured)),
         }
+    }
+
+    /// Samples a second of one session, and of `count` at once, each with one thread.
+    fn rates(&self, executable: &Executable, inputs: &[ArrayD<f32>], count: u16) -> Result<[f64; 2], crate::RunError> {
+        let rate = |count: u16| -> Result<f64, crate::RunError> {
+            let mut sessions = (0..count).map(|_| executable.session(1)).collect::<Result<Vec<_>, _>>()?;
+            let work = |session: &mut Session, runs: u32| {
+                let views: Vec<_> = inputs.iter().map(|array| array.view()).collect();
+                (0..runs).try_for_each(|_| session.run(&views).map(|_| ()))
+            };
+            sessions.iter_mut().try_for_each(|session| work(session, self.warmup.max(1)))?;
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                let callers: Vec<_> =
+                    sessions.iter_mut().map(|session| scope.spawn(move || work(session, self.runs))).collect();
+                callers
+                    .into_iter()
+                    .try_for_each(|caller| caller.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            })?;
+            let samples = f64::from(count) * f64::from(self.runs) * f64::from(self.batch);
+            Ok(samples / start.elapsed().as_secs_f64())
+        };
+        Ok([rate(1)?, rate(count)?])
     }
 
     /// The steps with their median times.
@@ -87,23 +132,22 @@ impl Bench {
         Ok(plan.steps.iter().zip(times).map(layer).collect())
     }
 
-    fn table(
-        &self,
-        net: &str,
-        executable: &Executable,
-        totals: &[Duration],
-        layers: &[Layer],
-        peak: Option<f64>,
-    ) -> String {
+    fn table(&self, measured: &Measured) -> String {
+        let Measured { net, threads, totals, layers, peak, rates } = measured;
         let mut text = format!(
-            "{net}: batch {}, threads {}, {} runs, median {}, fastest {}, slowest {}\n",
+            "{net}: batch {}, threads {threads}, {} runs, median {}, fastest {}, slowest {}\n",
             self.batch,
-            executable.threads().count(),
             self.runs,
             milliseconds(median(totals)),
             milliseconds(totals[0]),
             milliseconds(totals[totals.len() - 1]),
         );
+        if let (Some([one, all]), Some(count)) = (rates, self.sessions) {
+            let more = all / one;
+            text.push_str(&format!(
+                "{count} sessions of one thread: {all:.1} samples/s, {more:.2} times the {one:.1} of one\n"
+            ));
+        }
         let Some(peak) = peak else { return text };
         text.push_str(&format!("peak of this machine: {peak:.1} GFLOP/s in products that fit the caches\n"));
         let whole: f64 = layers.iter().map(|layer| layer.time.as_secs_f64()).sum();
@@ -125,25 +169,22 @@ impl Bench {
         text
     }
 
-    fn json(
-        &self,
-        net: &str,
-        executable: &Executable,
-        totals: &[Duration],
-        layers: &[Layer],
-        peak: Option<f64>,
-    ) -> String {
+    fn json(&self, measured: &Measured) -> String {
+        let Measured { net, threads, totals, layers, peak, rates } = measured;
         let seconds = Duration::as_secs_f64;
         let mut report = serde_json::json!({
             "schema": "netc.bench/1",
             "net": net,
             "batch": self.batch,
-            "threads": executable.threads().count(),
+            "threads": threads,
             "runs": self.runs,
             "median_seconds": seconds(&median(totals)),
             "fastest_seconds": seconds(&totals[0]),
             "slowest_seconds": seconds(&totals[totals.len() - 1]),
         });
+        if let (Some([one, all]), Some(count)) = (rates, self.sessions) {
+            report["sessions"] = serde_json::json!({ "count": count, "samples_per_second": all, "of_one": one });
+        }
         if let Some(peak) = peak {
             let layer = |layer: &Layer| {
                 serde_json::json!({
@@ -154,7 +195,7 @@ impl Bench {
                     "gflops": layer.gflops(),
                 })
             };
-            report["peak_gflops"] = peak.into();
+            report["peak_gflops"] = (*peak).into();
             report["layers"] = layers.iter().map(layer).collect();
         }
         format!("{report:#}\n")

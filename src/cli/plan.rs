@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::weights::plan_options;
@@ -16,6 +18,9 @@ pub(super) struct Plan {
     /// Plan convolutions without Winograd's transforms
     #[arg(long)]
     exact: bool,
+    /// A hardware profile, as `netc profile` writes it: what kernels are picked for
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Say why: rewrites made and declined, and the reason for each kernel
     #[arg(long)]
     explain: bool,
@@ -25,7 +30,7 @@ impl Plan {
     pub(super) fn run(self) -> Outcome {
         let compiled = self.source.compile()?;
         let optimised = opt::optimise(&compiled.net, &compiled.shapes);
-        let plan = plan::plan(&optimised, self.batch as usize, &plan_options(self.exact)?)?;
+        let plan = plan::plan(&optimised, self.batch as usize, &plan_options(self.exact, self.profile.as_deref())?)?;
         print(&explain::text(&optimised, &plan, self.explain))
     }
 }

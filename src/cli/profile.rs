@@ -1,10 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Failure, Outcome, complain, print};
 use crate::cost::Profile as Hardware;
-use crate::data::write_atomic;
+use crate::data::{read_bounded, write_atomic};
 use crate::kernel::measure;
 use crate::kernel::threads::Threads;
 use crate::run::physical_cores;
@@ -21,6 +21,16 @@ pub(super) struct Profile {
     /// Threads [default: the physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+/// Bytes of a hardware profile.
+const MAX_PROFILE: u64 = 1 << 20;
+
+/// Reads a hardware profile from a file.
+pub(super) fn read(path: &Path) -> Result<Hardware, Failure> {
+    let wrong = |error: String| Failure::Input(format!("{}: {error}", path.display()));
+    let text = String::from_utf8(read_bounded(path, MAX_PROFILE)?).map_err(|_| wrong("not UTF-8 text".to_owned()))?;
+    Hardware::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
 impl Profile {

@@ -5,13 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, Outcome, Source, print, terminal_width};
-use crate::cost::{Convention, Options, Profile};
+use super::{Failure, Outcome, Source, print, profile, terminal_width};
+use crate::cost::{Convention, Options};
 use crate::data::write_atomic;
 use crate::report::Style;
-
-/// Bytes of a hardware profile.
-const MAX_PROFILE: u64 = 1 << 20;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -70,15 +67,7 @@ impl Counted {
             How::Fvcore => Convention::Fvcore,
             How::Flops => Convention::Flops,
         };
-        let profile = match &self.profile {
-            None => None,
-            Some(path) => {
-                let wrong = |error: String| Failure::Input(format!("{}: {error}", path.display()));
-                let text = String::from_utf8(crate::data::read_bounded(path, MAX_PROFILE)?)
-                    .map_err(|_| wrong("not UTF-8 text".to_owned()))?;
-                Some(Profile::parse(&text).map_err(|error| wrong(error.to_string()))?)
-            }
-        };
+        let profile = self.profile.as_deref().map(profile::read).transpose()?;
         Ok(Options { batch: self.batch, train: self.train, convention, profile })
     }
 

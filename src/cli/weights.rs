@@ -1,12 +1,12 @@
 //! Where a command's weights come from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, complain};
+use super::{Failure, complain, profile};
 use crate::kernel::isa::Isa;
-use crate::plan::{self, Kernel};
+use crate::plan::{self, Kernel, Machine};
 use crate::weights::{BindOptions, Checkpoint, OpenOptions, Rename, Scheme, init};
 use crate::{Compiled, Executable, Kept, RunOptions};
 
@@ -34,6 +34,12 @@ pub(super) struct Weights {
     /// Sum convolutions product by product, without Winograd's transforms
     #[arg(long)]
     exact: bool,
+    /// A hardware profile, as `netc profile` writes it: what kernels are picked for
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Time the kernels of convolutions where their estimates are close; with --cache the result is kept
+    #[arg(long)]
+    tune: bool,
     /// Keep packed weights in this folder, and take them from there at the next start
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
@@ -43,8 +49,12 @@ pub(super) struct Weights {
 }
 
 /// How plans are made, with the kernel that the environment forces.
-pub(super) fn plan_options(exact: bool) -> Result<plan::Options, Failure> {
-    Ok(plan::Options { exact, forced: Kernel::from_environment().map_err(Failure::Call)? })
+pub(super) fn plan_options(exact: bool, profile: Option<&Path>) -> Result<plan::Options, Failure> {
+    let machine = match profile {
+        Some(path) => Machine::of(&profile::read(path)?),
+        None => Machine::default(),
+    };
+    Ok(plan::Options { exact, forced: Kernel::from_environment().map_err(Failure::Call)?, machine, picks: None })
 }
 
 impl Weights {
@@ -67,10 +77,10 @@ impl Weights {
     /// The net with its weights, ready to run.
     pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
         let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
-        let plan = plan_options(self.exact)?;
+        let plan = plan_options(self.exact, self.profile.as_deref())?;
         let threads = self.threads.map_or(0, usize::from);
         let instructions = Isa::from_environment().map_err(Failure::Call)?;
-        let options = RunOptions { threads, instructions, plan, bind, cache: self.cache.clone() };
+        let options = RunOptions { threads, instructions, plan, bind, tune: self.tune, cache: self.cache.clone() };
         let executable = compiled.plan_with(&self.checkpoint(compiled)?, &options)?;
         for pattern in executable.idle_patterns() {
             complain("note", &format!("--ignore '{pattern}' meets no name that would be ignored"));

@@ -1,7 +1,9 @@
 //! Between the order that users see, `[n, c, h, w]`, and rows of channels.
 
 use super::conv::Context;
+use super::elementwise::blocks;
 use super::rows::{Rows, RowsMut};
+use crate::tensor::Nchw;
 
 /// Pixels, or channels, that are turned at a time: what is read and what is written both stay in the caches.
 const BLOCK: usize = 64;
@@ -47,6 +49,26 @@ pub fn from_rows(cx: &Context, from: Rows, samples: usize, values: &mut [f32]) {
                     *to = unsafe { from.ptr().add((sample * pixels + pixel) * from.stride() + channel).read() };
                 }
             }
+        }
+    });
+}
+
+/// Every `stride`-th pixel of `from: [n, h, w]` pixels, behind `front` zero channels and before as many as are left.
+pub fn shortcut(cx: &Context, sizes: [Nchw; 2], stride: [usize; 2], front: usize, from: Rows, to: &mut RowsMut) {
+    let [size, result] = sizes;
+    assert!(from.count() == size.n * size.h * size.w && from.width() == size.c, "other sizes");
+    assert!(to.count() == result.n * result.h * result.w && front + size.c <= to.width(), "other sizes");
+    assert!(result.n == size.n && (result.h - 1) * stride[0] < size.h && (result.w - 1) * stride[1] < size.w);
+    let to = &*to;
+    blocks(cx, to.count(), to.width(), |rows| {
+        for row in rows {
+            let (line, x) = (row / result.w, row % result.w);
+            let y = line / result.h * size.h + line % result.h * stride[0];
+            // SAFETY: each row is written once.
+            let to = unsafe { to.row_shared(row) };
+            to[..front].fill(0.0);
+            to[front..front + size.c].copy_from_slice(from.row(y * size.w + x * stride[1]));
+            to[front + size.c..].fill(0.0);
         }
     });
 }

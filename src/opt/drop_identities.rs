@@ -1,4 +1,4 @@
-//! Drops what does nothing in inference: identity and dropout.
+//! Drops what does nothing in inference: identity, dropout, and a padded shortcut that neither steps nor pads.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,17 @@ use crate::op::Op;
 pub(super) fn drop_identities(optimised: &mut Optimised) {
     let mut replaced = HashMap::new();
     for id in optimised.net.topological() {
-        if !matches!(optimised.net.node(id).op, Op::Identity(_) | Op::Dropout(_)) {
+        let Some(&operand) = optimised.net.operands(id).first() else { continue };
+        let does_nothing = match &optimised.net.node(id).op {
+            Op::Identity(_) | Op::Dropout(_) => true,
+            Op::PadShortcut(shortcut) => {
+                shortcut.stride == [1, 1] && optimised.shapes.of(operand) == optimised.shapes.of(id.into())
+            }
+            _ => false,
+        };
+        if !does_nothing {
             continue;
         }
-        let Some(&operand) = optimised.net.operands(id).first() else { continue };
         let path = optimised.net.node(id).path.clone();
         optimised.net.replace_operands(id.into(), operand);
         replaced.insert(id.into(), operand);

@@ -48,7 +48,7 @@ pub fn text(optimised: &Optimised, plan: &Plan, reasons: bool) -> String {
         if reasons {
             let _ = writeln!(text, "      {}", step.kernel.reason());
             if let (Op::Conv(conv), None) = (&step.op, step.prologue) {
-                let found = candidates(&geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims), false);
+                let found = candidates(&geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims), &plan.options);
                 let listed = |of: Kernel, cycles: f64| format!("{} {:.0}", of.name(), cycles / 1e3);
                 let found: Vec<_> = found.iter().map(|candidate| listed(candidate.kernel, candidate.cycles)).collect();
                 let _ = writeln!(text, "      thousands of cycles expected: {}", found.join(", "));

@@ -12,6 +12,7 @@ mod gaps;
 pub mod select;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::cost;
 use crate::ir::{NodeId, ValueId};
@@ -21,7 +22,7 @@ use crate::op::pool::span::{Span, spans};
 use crate::op::{Op, activation::Activation};
 use crate::opt::Optimised;
 
-pub use select::Kernel;
+pub use select::{Kernel, Machine, Picks};
 
 /// A value's place in the arena and its sizes with the batch in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +66,17 @@ impl Step {
 }
 
 /// How a plan is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// Whether convolutions are summed product by product, without Winograd's transforms.
     pub exact: bool,
     /// The kernel of every convolution that it can compute, whatever is expected of it: for tests, and for finding the
     /// one at fault.
     pub forced: Option<Kernel>,
+    /// What is expected of the machine, where nothing is forced.
+    pub machine: Machine,
+    /// Kernels that have been timed on this machine; they count more than what is expected of it.
+    pub picks: Option<Arc<Picks>>,
 }
 
 /// A program for one batch size.
@@ -79,6 +84,8 @@ pub struct Options {
 pub struct Plan {
     /// Samples in a batch.
     pub batch: usize,
+    /// How it was made.
+    pub options: Options,
     /// The steps in order.
     pub steps: Vec<Step>,
     /// Where each input of the net is put, in the net's order.
@@ -153,6 +160,7 @@ pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Pl
     });
     Ok(Plan {
         batch,
+        options: options.clone(),
         steps: steps.filter(|step| step.kernel != Kernel::Concat || !lies_in_place(step)).collect(),
         inputs: net.inputs.iter().map(|&id| slot(id.into())).collect(),
         outputs: net.outputs.iter().map(|output| (output.name.clone(), slot(output.value))).collect(),

@@ -1,8 +1,11 @@
 //! Which kernel computes a step: a function of its geometry alone, never of the batch or the number of threads, so that
 //! results do not depend on them.
 
+use std::collections::HashMap;
+
 use super::Options;
 use super::fuse::Dims;
+use crate::cost::Profile;
 use crate::ir::ValueId;
 use crate::kernel::conv::Geometry;
 use crate::kernel::isa::LANES;
@@ -39,6 +42,8 @@ pub enum Kernel {
     Softmax,
     /// The parts copied to their places; those that have been computed there are not.
     Concat,
+    /// Pixels with zero channels around them.
+    Shortcut,
     /// Rows of channels turned into one vector in the order of channels.
     Turn,
     /// The operator's own plain loops.
@@ -47,6 +52,28 @@ pub enum Kernel {
 
 /// The environment variable that forces the kernel of convolutions; see [`Kernel::FORCIBLE`].
 pub const FORCE: &str = "NETC_KERNEL";
+
+/// Kernels that have been found to be the fastest, by [`key`].
+pub type Picks = HashMap<String, Kernel>;
+
+/// All that the time of a convolution of one sample depends on.
+pub fn key(g: &Geometry) -> String {
+    let pair = |[a, b]: [usize; 2]| format!("{a}x{b}");
+    format!(
+        "{}x{}x{} to {}x{}x{}, kernel {}, stride {}, dilation {}, pad {}, groups {}",
+        g.from.c,
+        g.from.h,
+        g.from.w,
+        g.to.c,
+        g.to.h,
+        g.to.w,
+        pair(g.kernel),
+        pair(g.stride),
+        pair(g.dilation),
+        pair(g.before),
+        g.groups
+    )
+}
 
 impl Kernel {
     /// The kernels that can be forced by their names, without their spaces: those of convolutions with a choice.
@@ -67,9 +94,18 @@ impl Kernel {
         if name.is_empty() {
             return Ok(None);
         }
-        let found = Kernel::FORCIBLE.into_iter().find(|(known, _)| *known == name);
         let known = Kernel::FORCIBLE.map(|(known, _)| known).join(", ");
-        found.map(|(_, kernel)| Some(kernel)).ok_or_else(|| format!("{FORCE} is `{name}`, but takes one of {known}"))
+        Kernel::named(&name).map(Some).ok_or_else(|| format!("{FORCE} is `{name}`, but takes one of {known}"))
+    }
+
+    /// The kernel of [`FORCIBLE`](Self::FORCIBLE) with this name.
+    pub fn named(name: &str) -> Option<Kernel> {
+        Kernel::FORCIBLE.into_iter().find(|(known, _)| *known == name).map(|(_, kernel)| kernel)
+    }
+
+    /// Its name in [`FORCIBLE`](Self::FORCIBLE); that of tables where it is not there.
+    pub fn short_name(self) -> &'static str {
+        Kernel::FORCIBLE.into_iter().find(|(_, known)| *known == self).map_or(self.name(), |(name, _)| name)
     }
 
     /// A short name for tables.
@@ -89,6 +125,7 @@ impl Kernel {
             Kernel::Sum => "sum",
             Kernel::Softmax => "softmax",
             Kernel::Concat => "concat",
+            Kernel::Shortcut => "shortcut",
             Kernel::Turn => "turn",
             Kernel::Plain => "plain loops",
         }
@@ -103,7 +140,7 @@ impl Kernel {
             Kernel::Depthwise => "each channel by itself has too few products for a matrix",
             Kernel::Linear => "every weight is read once, where it lies",
             Kernel::Pool | Kernel::Lrn | Kernel::Softmax => "vectors of channels",
-            Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum => "bound by memory; split evenly",
+            Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum | Kernel::Shortcut => "bound by memory; split evenly",
             Kernel::Concat => "parts that could be computed in place are; the rest is copied",
             Kernel::Turn => "channels come before height and width in what users see",
             Kernel::Plain => "no kernel of its own: the operator's plain loops",
@@ -120,7 +157,7 @@ impl Kernel {
         match self {
             Kernel::Depthwise | Kernel::Linear | Kernel::PerChannel | Kernel::Sum => true,
             Kernel::Pool | Kernel::Lrn | Kernel::Pointwise | Kernel::Softmax => false,
-            Kernel::Concat | Kernel::Turn | Kernel::Plain => false,
+            Kernel::Concat | Kernel::Shortcut | Kernel::Turn | Kernel::Plain => false,
             Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_) => true,
         }
     }
@@ -183,10 +220,15 @@ pub(super) fn kernel(
     match op {
         Op::Conv(_) if has_prologue => Kernel::Product,
         Op::Conv(conv) => {
-            let found = candidates(&geometry(conv, from, to), options.exact);
-            let forced = found.iter().find(|candidate| Some(candidate.kernel) == options.forced);
+            let g = geometry(conv, from, to);
+            let found = candidates(&g, options);
+            let picked = options.picks.as_ref().and_then(|picks| picks.get(&key(&g)).copied());
+            let wanted = |kernel: Option<Kernel>| found.iter().find(|candidate| Some(candidate.kernel) == kernel);
             let best = || found.iter().min_by(|a, b| a.cycles.total_cmp(&b.cycles));
-            forced.or_else(best).map_or(Kernel::Plain, |candidate| candidate.kernel)
+            wanted(options.forced)
+                .or_else(|| wanted(picked))
+                .or_else(best)
+                .map_or(Kernel::Plain, |candidate| candidate.kernel)
         }
         Op::Linear(_) => Kernel::Linear,
         Op::Pool(_) => Kernel::Pool,
@@ -194,6 +236,7 @@ pub(super) fn kernel(
         Op::Activation(_) => Kernel::Pointwise,
         Op::BatchNorm(_) | Op::ChannelScale(_) if matches!(from.len(), 2 | 4) => Kernel::PerChannel,
         Op::Add(_) => Kernel::Sum,
+        Op::PadShortcut(_) => Kernel::Shortcut,
         Op::Softmax(softmax) if softmax.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Softmax,
         Op::Concat(concat) if concat.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Concat,
         Op::Flatten(_) if from.len() == 4 => Kernel::Turn,
@@ -212,14 +255,34 @@ pub struct Candidate {
 
 /// Multiply-adds a cycle that products reach of the 16 that a core can do.
 const RATE: f64 = 13.0;
-/// Bytes a cycle that weights come in with from beyond the second-level cache.
-const BYTES: f64 = 6.0;
+
+/// What is expected of a machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Machine {
+    /// Bytes a cycle that weights come in with from beyond the second-level cache.
+    bytes: f64,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Machine { bytes: 6.0 }
+    }
+}
+
+impl Machine {
+    /// A machine that has been measured: a cycle is the time of the multiply-adds that products do in one.
+    pub fn of(profile: &Profile) -> Machine {
+        Machine { bytes: 2.0 * RATE * profile.bandwidth_gbs / profile.peak_gflops }
+    }
+}
+
 /// Cycles for a vector of a Winograd transform: a load, a store, and its share of the arithmetic.
 const TRANSFORM: f64 = 2.5;
 
 /// What could compute a convolution, with estimates: the larger of the time to multiply and the time to read weights,
 /// and the transforms.
-pub fn candidates(g: &Geometry, exact: bool) -> Vec<Candidate> {
+pub fn candidates(g: &Geometry, options: &Options) -> Vec<Candidate> {
+    let bytes = options.machine.bytes;
     if g.groups > 1 && g.groups == g.from.c && g.groups == g.to.c {
         let cycles = (g.to.h * g.to.w * g.to.c * g.kernel[0] * g.kernel[1]) as f64 / 4.0;
         return vec![Candidate { kernel: Kernel::Depthwise, cycles }];
@@ -228,16 +291,16 @@ pub fn candidates(g: &Geometry, exact: bool) -> Vec<Candidate> {
     let outputs = (g.group_out().next_multiple_of(PANEL) * g.groups) as f64;
     let weights = outputs * (g.group_in() * g.kernel[0] * g.kernel[1]) as f64;
     let kernel = if g.joins_taps() { Kernel::JoinedProduct } else { Kernel::Product };
-    let cycles = (pixels * weights / RATE).max(4.0 * weights / BYTES);
+    let cycles = (pixels * weights / RATE).max(4.0 * weights / bytes);
     let mut found = vec![Candidate { kernel, cycles }];
     let plain = g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1;
     let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && 32 <= g.from.c;
-    if !exact && plain && whole {
+    if !options.exact && plain && whole {
         for tile in Tile::ALL.into_iter().filter(|tile| g.kernel == [tile.taps(); 2]) {
             let positions = tile.positions() as f64;
             let tiles = (g.to.h.div_ceil(tile.outputs()) * g.to.w.div_ceil(tile.outputs())) as f64;
             let weights = positions * outputs * g.from.c as f64;
-            let products = (tiles.max(6.0) * weights / RATE).max(4.0 * weights / BYTES);
+            let products = (tiles.max(6.0) * weights / RATE).max(4.0 * weights / bytes);
             let transforms = tiles * positions * 2.0 * (g.from.c + g.to.c) as f64 / LANES as f64 * TRANSFORM;
             found.push(Candidate { kernel: Kernel::Winograd(tile), cycles: products + transforms });
         }

@@ -66,6 +66,12 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
             bring(cx, step, &others, &mut to);
             elementwise::scale(cx, terms, bounds, &mut to);
         }
+        (Op::PadShortcut(op), ..) => {
+            let sizes = [&step.inputs[0], &step.outputs[0]].map(|slot| Nchw::of(&slot.dims));
+            let front = if op.both { (sizes[1].c - sizes[0].c) / 2 } else { 0 };
+            let stride = op.stride.map(|stride| stride as usize);
+            layout::shortcut(cx, sizes, stride, front, others.read(step.inputs[0].place), &mut to);
+        }
         (Op::Pool(op), ..) => {
             let sizes = [&step.inputs[0], &step.outputs[0]].map(|slot| Nchw::of(&slot.dims));
             if let Some(spans) = &step.spans {

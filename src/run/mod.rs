@@ -9,6 +9,7 @@ mod execute;
 mod model;
 mod prepare;
 mod session;
+mod tune;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,6 +91,9 @@ pub struct RunOptions {
     pub plan: plan::Options,
     /// What of a checkpoint may be left out, and whether NaN is let through.
     pub bind: BindOptions,
+    /// Whether the kernels of convolutions are timed where their estimates are close, which takes a second or two; the
+    /// folder `cache` remembers the result.
+    pub tune: bool,
     /// A folder in which packed weights are kept, so that the next start need not pack them: one file for each net,
     /// weights and version of the planner. Nothing is kept where `None`.
     pub cache: Option<PathBuf>,

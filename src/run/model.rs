@@ -8,7 +8,7 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use super::cache::Kept;
 use super::prepare::{Parameters, Tensors, prepare};
-use super::{RunError, RunOptions, execute};
+use super::{RunError, RunOptions, execute, tune};
 use crate::ir::{Net, NodeId};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::conv::Context;
@@ -56,7 +56,12 @@ impl Model {
             .zip(&bound.tensors)
             .filter_map(|(wanted, tensor)| Some((wanted.name.as_str(), tensor.clone()?)))
             .collect();
-        let plan = plan::plan(&optimised, 1, &options.plan)?;
+        let isa = options.instructions.unwrap_or_else(Isa::detect);
+        let mut plan_options = options.plan.clone();
+        if options.tune {
+            plan_options.picks = Some(Arc::new(tune::picks(&optimised, &options.plan, isa, options.cache.as_deref())?));
+        }
+        let plan = plan::plan(&optimised, 1, &plan_options)?;
         let parameters = prepare(&plan, &optimised, &tensors, threads, options.cache.as_deref());
         let sizes = |id: NodeId| optimised.shapes.of(id.into()).as_known().unwrap_or_default();
         let name = |id: NodeId| optimised.net.node(id).path.clone();
@@ -64,9 +69,9 @@ impl Model {
             inputs: optimised.net.inputs.iter().map(|&id| (name(id), sizes(id))).collect(),
             optimised,
             parameters,
-            options: options.plan,
+            options: plan_options,
             plans: Mutex::new(HashMap::from([(1, Arc::new(plan))])),
-            isa: options.instructions.unwrap_or_else(Isa::detect),
+            isa,
             idle_patterns: bound.idle_patterns,
         })
     }

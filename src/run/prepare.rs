@@ -73,7 +73,7 @@ impl Parameters {
 
 /// How a convolution's weights are packed.
 #[derive(Clone, Copy, Debug)]
-enum Packing {
+pub(super) enum Packing {
     /// As a product that computes so many pixels as one.
     Product(Geometry, usize),
     /// On tiles, between so many channels.
@@ -85,18 +85,22 @@ impl Packing {
     fn of(step: &Step) -> Option<Packing> {
         let Op::Conv(conv) = &step.op else { return None };
         let g = geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims);
-        match step.kernel {
+        let mut results = step.outputs.iter().chain(step.inputs.last().filter(|_| step.has_residual));
+        Packing::with(step.kernel, &g, results.all(|slot| slot.place.is_dense()))
+    }
+
+    /// For kernels whose weights are packed; `is_dense` says whether the rows of the result lie without gaps.
+    pub(super) fn with(kernel: Kernel, g: &Geometry, is_dense: bool) -> Option<Packing> {
+        match kernel {
             Kernel::Winograd(tile) => Some(Packing::Winograd(tile, [g.to.c, g.from.c])),
             Kernel::Product | Kernel::JoinedProduct => {
-                let mut results = step.outputs.iter().chain(step.inputs.last().filter(|_| step.has_residual));
-                let is_dense = results.all(|slot| slot.place.is_dense());
-                Some(Packing::Product(g, if is_dense { g.best_fold() } else { 1 }))
+                Some(Packing::Product(*g, if is_dense { g.best_fold() } else { 1 }))
             }
             _ => None,
         }
     }
 
-    fn floats(&self) -> usize {
+    pub(super) fn floats(&self) -> usize {
         match self {
             Packing::Product(g, fold) => conv::floats(g, *fold),
             Packing::Winograd(tile, channels) => tile.floats(*channels),
@@ -110,7 +114,7 @@ impl Packing {
         }
     }
 
-    fn form(&self, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Form {
+    pub(super) fn form(&self, packed: &Arc<Buffer>, start: usize, bias: Option<&[f32]>) -> Form {
         match self {
             Packing::Product(g, fold) => Form::Product(conv::Weights::on(g, *fold, packed, start, bias)),
             Packing::Winograd(tile, channels) => {
