@@ -114,26 +114,62 @@ fn taps(g: &Geometry) -> (usize, usize) {
     if g.joins_taps() { (k_h, k_w * g.group_in()) } else { (k_h * k_w, g.group_in()) }
 }
 
-/// Packs `weight: [out_c, in_c / groups, k_h, k_w]` into as many floats as [`floats`] says.
-pub fn pack(g: &Geometry, fold: usize, weight: &[f32], to: &mut [f32]) {
+/// Packs `weight: [out_c, in_c / groups, k_h, k_w]`, with a factor for each output, into as many floats as [`floats`]
+/// says.
+pub fn pack(isa: Isa, g: &Geometry, fold: usize, weight: &[f32], scale: &[f64], to: &mut [f32]) {
     let (group_in, group_out, [k_h, k_w]) = (g.group_in(), g.group_out(), g.kernel);
-    assert!(weight.len() == g.to.c * group_in * k_h * k_w && to.len() == floats(g, fold));
-    let (joined, (taps, len)) = (g.joins_taps(), taps(&g.folded(fold)));
-    for (group, to) in to.chunks_exact_mut((floats(g, fold) / g.groups).max(1)).enumerate() {
-        product::pack(to, fold * group_out, taps, len, |o, tap, k| {
-            let (pixel, o) = (o / group_out, group * group_out + o % group_out);
-            let (i, tap) = if joined {
-                // The window of a pixel begins behind those of the pixels before it.
-                let column = (k / group_in).wrapping_sub(pixel * g.stride[1]);
-                if k_w <= column {
-                    return 0.0;
+    assert!(weight.len() == g.to.c * group_in * k_h * k_w && scale.len() == g.to.c && to.len() == floats(g, fold));
+    if fold == 1 {
+        return isa.run(Pack { g, weight, scale, to });
+    }
+    let (taps, len) = taps(&g.folded(fold));
+    product::pack(to, fold * group_out, taps, len, |o, tap, k| {
+        // The window of a pixel begins behind those of the pixels before it.
+        let (pixel, o) = (o / group_out, o % group_out);
+        let column = (k / group_in).wrapping_sub(pixel * g.stride[1]);
+        if k_w <= column {
+            return 0.0;
+        }
+        (f64::from(weight[((o * group_in + k % group_in) * k_h + tap) * k_w + column]) * scale[o]) as f32
+    });
+}
+
+struct Pack<'a> {
+    g: &'a Geometry,
+    weight: &'a [f32],
+    scale: &'a [f64],
+    to: &'a mut [f32],
+}
+
+impl Task for Pack<'_> {
+    type Output = ();
+
+    /// Element by element of the sum, all outputs of a panel: memory is written in order.
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let Pack { g, weight, scale, to } = self;
+        let (group_in, group_out, area) = (g.group_in(), g.group_out(), g.kernel[0] * g.kernel[1]);
+        let depth = group_in * area;
+        let panels = group_out.div_ceil(PANEL);
+        for (at, to) in to.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
+            let (first, inside) = (at / panels * group_out + at % panels * PANEL, at % panels * PANEL);
+            let count = PANEL.min(group_out - inside);
+            let mut factors = [0.0; PANEL];
+            factors[..count].copy_from_slice(&scale[first..first + count]);
+            let from = &weight[first * depth..][..count * depth];
+            for tap in 0..area {
+                for i in 0..group_in {
+                    let mut values = [0.0f32; PANEL];
+                    for o in 0..count {
+                        values[o] = from[o * depth + i * area + tap];
+                    }
+                    let to = &mut to[(tap * group_in + i) * PANEL..][..PANEL];
+                    for o in 0..PANEL {
+                        to[o] = (f64::from(values[o]) * factors[o]) as f32;
+                    }
                 }
-                (k % group_in, tap * k_w + column)
-            } else {
-                (k, tap)
-            };
-            weight[(o * group_in + i) * k_h * k_w + tap]
-        });
+            }
+        }
     }
 }
 
@@ -150,9 +186,9 @@ impl Weights {
     }
 
     /// Packs `weight: [out_c, in_c / groups, k_h, k_w]`.
-    pub fn new(g: &Geometry, weight: &[f32], bias: Option<&[f32]>) -> Weights {
+    pub fn new(isa: Isa, g: &Geometry, weight: &[f32], bias: Option<&[f32]>) -> Weights {
         let mut packed = Buffer::zeros(floats(g, 1));
-        pack(g, 1, weight, &mut packed);
+        pack(isa, g, 1, weight, &vec![1.0; g.to.c], &mut packed);
         Weights::on(g, 1, &Arc::new(packed), 0, bias)
     }
 }

@@ -26,12 +26,13 @@ pub fn peak_gflops(threads: &Threads) -> f64 {
     let size = Nchw { n: 1, c: 256, h: 48, w: 48 };
     let one = [1, 1];
     let g = Geometry { from: size, to: size, kernel: one, stride: one, dilation: one, before: [0, 0], groups: 1 };
-    let weights = Weights::new(&g, &vec![0.5; size.c * size.c], None);
+    let isa = Isa::detect();
+    let weights = Weights::new(isa, &g, &vec![0.5; size.c * size.c], None);
     let pixels = size.h * size.w;
     let (from, mut to) = (vec![0.5; pixels * size.c], vec![0.0; pixels * size.c]);
     let (from, mut to) = (Rows::of(&from, pixels, size.c), RowsMut::of(&mut to, pixels, size.c));
     let around = Around { prologue: None, begin: Begin::Zero, range: Range::ALL };
-    let mut cx = Context { isa: Isa::detect(), threads, scratch: &mut Scratch::default() };
+    let mut cx = Context { isa, threads, scratch: &mut Scratch::default() };
     let seconds = fastest(20, || conv::direct(&mut cx, &g, &weights, from, &mut to, &around));
     2.0 * (pixels * size.c * size.c) as f64 / seconds / 1e9
 }

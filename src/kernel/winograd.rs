@@ -5,13 +5,13 @@
 //! The points of F(4,3) and F(2,5) are 0, ±1/√2, ±√2 and ∞: half the error of 0, ±1, ±2 (Barabasz et al. 2018, arXiv:1803.10986
 //! search for such points). `G` is applied in f64 and rounded once.
 
-use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::conv::{Around, Context, Geometry};
-use super::isa::{LANES, Lanes, MAX_ROWS, Task};
-use super::product::{Packed, Product, Range};
+use super::isa::{Isa, LANES, Lanes, MAX_ROWS, Task};
+use super::product::{PANEL, Packed, Product, Range};
 use super::rows::{Rows, RowsMut};
 
 /// Positions along a side of the largest tile.
@@ -67,22 +67,65 @@ pub struct Weights {
     bias: Vec<f32>,
 }
 
-/// Carries over `weight: [out_c, in_c, taps, taps]` into as many floats as [`Tile::floats`] says.
-pub fn carry_over(tile: Tile, [out_c, in_c]: [usize; 2], weight: &[f32], to: &mut [f32]) {
-    let (taps, side) = (tile.taps(), tile.outputs() + tile.taps() - 1);
-    assert!(weight.len() == out_c * in_c * taps * taps && to.len() == tile.floats([out_c, in_c]));
-    let each = Packed::floats(out_c, in_c);
-    for (at, kernel) in weight.chunks_exact(taps * taps).enumerate() {
-        // G g, a column for each tap; then (G g) Gᵀ.
-        let mut columns = [[0.0; SIDE]; 5];
-        for (x, column) in columns[..taps].iter_mut().enumerate() {
-            *column = filter(tile, |y| f64::from(kernel[y * taps + x]));
-        }
-        let place = Packed::place(in_c, at / in_c, at % in_c);
-        for y in 0..side {
-            let row = filter(tile, |x| columns[x][y]);
-            for (x, &value) in row[..side].iter().enumerate() {
-                to[(y * side + x) * each + place] = value as f32;
+/// Carries over `weight: [out_c, in_c, taps, taps]`, with a factor for each output, into as many floats as
+/// [`Tile::floats`] says.
+pub fn carry_over(isa: Isa, tile: Tile, channels: [usize; 2], weight: &[f32], scale: &[f64], to: &mut [f32]) {
+    isa.run(CarryOver { tile, channels, weight, scale, to });
+}
+
+struct CarryOver<'a> {
+    tile: Tile,
+    channels: [usize; 2],
+    weight: &'a [f32],
+    scale: &'a [f64],
+    to: &'a mut [f32],
+}
+
+/// A number for each output of a panel.
+type Outputs = [f64; PANEL];
+
+impl Task for CarryOver<'_> {
+    type Output = ();
+
+    /// All outputs of a panel at once: the compiler makes vectors of the loops over them.
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let CarryOver { tile, channels: [out_c, in_c], weight, scale, to } = self;
+        let (taps, side) = (tile.taps(), tile.outputs() + tile.taps() - 1);
+        assert!(weight.len() == out_c * in_c * taps * taps && to.len() == tile.floats([out_c, in_c]));
+        assert!(scale.len() == out_c);
+        let each = Packed::floats(out_c, in_c);
+        for first in (0..out_c).step_by(PANEL) {
+            for i in 0..in_c {
+                let mut kernel = [[[0.0; PANEL]; 5]; 5];
+                for o in 0..PANEL.min(out_c - first) {
+                    let from = &weight[((first + o) * in_c + i) * taps * taps..][..taps * taps];
+                    for y in 0..taps {
+                        for x in 0..taps {
+                            kernel[y][x][o] = f64::from(from[y * taps + x]) * scale[first + o];
+                        }
+                    }
+                }
+                // G g, a column for each tap; then (G g) Gᵀ.
+                let mut columns = [[[0.0; PANEL]; 5]; SIDE];
+                for x in 0..taps {
+                    let column =
+                        filter(tile, [&kernel[0][x], &kernel[1][x], &kernel[2][x], &kernel[3][x], &kernel[4][x]]);
+                    for y in 0..side {
+                        columns[y][x] = column[y];
+                    }
+                }
+                let place = Packed::place(in_c, first, i);
+                for y in 0..side {
+                    let [a, b, c, d, e] = &columns[y];
+                    let row = filter(tile, [a, b, c, d, e]);
+                    for x in 0..side {
+                        let to = &mut to[(y * side + x) * each + place..][..PANEL];
+                        for o in 0..PANEL {
+                            to[o] = row[x][o] as f32;
+                        }
+                    }
+                }
             }
         }
     }
@@ -105,19 +148,31 @@ impl Weights {
 }
 
 /// `G` times the taps of a row or column.
-fn filter(tile: Tile, g: impl Fn(usize) -> f64) -> [f64; SIDE] {
-    if tile == Tile::F2x3 {
-        let even = 0.5 * (g(0) + g(2));
-        return [g(0), even + 0.5 * g(1), even - 0.5 * g(1), g(2), 0.0, 0.0];
+#[inline(always)]
+fn filter(tile: Tile, g: [&Outputs; 5]) -> [Outputs; SIDE] {
+    let mut all = [[0.0; PANEL]; SIDE];
+    for o in 0..PANEL {
+        if tile == Tile::F2x3 {
+            let even = 0.5 * (g[0][o] + g[2][o]);
+            all[1][o] = even + 0.5 * g[1][o];
+            all[2][o] = even - 0.5 * g[1][o];
+            all[3][o] = g[2][o];
+        } else {
+            // Σ p^k g(k) / N(p) at p² = 1/2, N = -3/2 and at p² = 2, N = 6: even powers, then odd ones. Taps that a
+            // kernel of three does not have are zero.
+            let small = (g[0][o] + 0.5 * (g[2][o] + 0.5 * g[4][o])) / -1.5;
+            let near = (g[1][o] + 0.5 * g[3][o]) * (FRAC_1_SQRT_2 / -1.5);
+            let large = (g[0][o] + 2.0 * (g[2][o] + 2.0 * g[4][o])) / 6.0;
+            let far = (g[1][o] + 2.0 * g[3][o]) * (SQRT_2 / 6.0);
+            all[1][o] = small + near;
+            all[2][o] = small - near;
+            all[3][o] = large + far;
+            all[4][o] = large - far;
+            all[5][o] = g[tile.taps() - 1][o];
+        }
+        all[0][o] = g[0][o];
     }
-    let taps = tile.taps();
-    // Σ p^k g(k) / N(p) at p² = 1/2, N = -3/2 and at p² = 2, N = 6: even powers, then odd ones.
-    let sum = |square: f64, n: f64| {
-        let powers = |first: usize| (first..taps).step_by(2).rev().fold(0.0, |sum, k| sum * square + g(k));
-        (powers(0) / n, powers(1) * square.sqrt() / n)
-    };
-    let ((small, a), (large, b)) = (sum(0.5, -1.5), sum(2.0, 6.0));
-    [g(0), small + a, small - a, large + b, large - b, g(taps - 1)]
+    all
 }
 
 /// `Bᵀ` times a row or column of an input tile.
@@ -127,7 +182,7 @@ fn input<L: Lanes, const N: usize>(l: L, d: [L::V; SIDE]) -> [L::V; SIDE] {
         return [l.sub(d[0], d[2]), l.add(d[1], d[2]), l.sub(d[2], d[1]), l.sub(d[1], d[3]), d[4], d[5]];
     }
     let (two, half, large) = (l.splat(-2.0), l.splat(-0.5), l.splat(-2.5));
-    let (a, b) = (l.splat(FRAC_1_SQRT_2), l.splat(SQRT_2));
+    let (a, b) = (l.splat(FRAC_1_SQRT_2 as f32), l.splat(SQRT_2 as f32));
     let (t, u) = (l.fma(two, d[2], d[4]), l.mul(a, l.fma(two, d[1], d[3])));
     let (v, w) = (l.fma(half, d[2], d[4]), l.mul(b, l.fma(half, d[1], d[3])));
     [
@@ -148,7 +203,7 @@ fn output<L: Lanes, const M: usize, const N: usize>(l: L, m: [L::V; SIDE]) -> [L
         return [l.add(m[0], plus), l.sub(minus, m[3]), m[0], m[0]];
     }
     let (far_plus, far_minus) = (l.add(m[3], m[4]), l.sub(m[3], m[4]));
-    let (a, b) = (l.splat(FRAC_1_SQRT_2), l.splat(SQRT_2));
+    let (a, b) = (l.splat(FRAC_1_SQRT_2 as f32), l.splat(SQRT_2 as f32));
     let (half, two) = (l.splat(0.5), l.splat(2.0));
     let (near, far) = (l.mul(a, minus), l.mul(b, far_minus));
     if M == 2 {
@@ -278,7 +333,7 @@ impl<const M: usize, const N: usize> Job<'_, M, N> {
     }
 
     /// The products at one position, for these panels.
-    fn multiply(&self, isa: super::isa::Isa, block: Block, position: usize, panels: std::ops::Range<usize>) {
+    fn multiply(&self, isa: Isa, block: Block, position: usize, panels: std::ops::Range<usize>) {
         let (in_c, out_c) = (self.g.from.c, self.g.to.c);
         let mut rows = [std::ptr::null(); 2 * BLOCK + MAX_ROWS];
         for (tile, row) in rows[..block.count].iter_mut().enumerate() {

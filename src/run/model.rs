@@ -62,7 +62,7 @@ impl Model {
             plan_options.picks = Some(Arc::new(tune::picks(&optimised, &options.plan, isa, options.cache.as_deref())?));
         }
         let plan = plan::plan(&optimised, 1, &plan_options)?;
-        let parameters = prepare(&plan, &optimised, &tensors, threads, options.cache.as_deref());
+        let parameters = prepare(&plan, &optimised, &tensors, (threads, isa), options.cache.as_deref());
         let sizes = |id: NodeId| optimised.shapes.of(id.into()).as_known().unwrap_or_default();
         let name = |id: NodeId| optimised.net.node(id).path.clone();
         Ok(Model {

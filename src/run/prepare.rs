@@ -13,10 +13,11 @@ use super::cache::{self, Kept};
 use crate::ir::NodeId;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::conv::{self, Geometry, Prologue};
+use crate::kernel::depthwise;
+use crate::kernel::isa::{Isa, LANES};
 use crate::kernel::product::Range;
 use crate::kernel::threads::Threads;
 use crate::kernel::winograd::{self, Tile};
-use crate::kernel::{depthwise, isa};
 use crate::op::Op;
 use crate::opt::{Norm, Optimised, Source};
 use crate::plan::select::geometry;
@@ -107,10 +108,17 @@ impl Packing {
         }
     }
 
-    fn pack(&self, weight: &[f32], to: &mut [f32]) {
+    fn outputs(&self) -> usize {
         match self {
-            Packing::Product(g, fold) => conv::pack(g, *fold, weight, to),
-            Packing::Winograd(tile, channels) => winograd::carry_over(*tile, *channels, weight, to),
+            Packing::Product(g, _) => g.to.c,
+            Packing::Winograd(_, [outputs, _]) => *outputs,
+        }
+    }
+
+    fn pack(&self, isa: Isa, weight: &[f32], scale: &[f64], to: &mut [f32]) {
+        match self {
+            Packing::Product(g, fold) => conv::pack(isa, g, *fold, weight, scale, to),
+            Packing::Winograd(tile, channels) => winograd::carry_over(isa, *tile, *channels, weight, scale, to),
         }
     }
 
@@ -130,7 +138,7 @@ pub(super) fn prepare(
     plan: &Plan,
     optimised: &Optimised,
     tensors: &Tensors,
-    threads: &Threads,
+    (threads, isa): (&Threads, Isa),
     cache: Option<&Path>,
 ) -> Parameters {
     let packings: Vec<Option<Packing>> = plan.steps.iter().map(Packing::of).collect();
@@ -150,8 +158,8 @@ pub(super) fn prepare(
     let found = cache.zip(key).and_then(|(folder, key)| cache::read(folder, key, total));
     let is_found = found.is_some();
     let packed = Arc::new(found.unwrap_or_else(|| {
-        let weight = |at: usize| resolve(sources(plan.steps[at].node).first()?, tensors);
-        pack(&packings, &spans, total, threads, weight)
+        let weight = |at: usize| scaled(sources(plan.steps[at].node).first()?, tensors);
+        pack(&packings, &spans, total, (threads, isa), weight)
     }));
     let kept = match (cache, key) {
         (Some(_), _) if is_found => Kept::Found,
@@ -183,15 +191,15 @@ pub(super) fn prepare(
 }
 
 /// Floats that the weights of a step begin at a multiple of: two cache lines.
-const ALIGN: usize = 4 * isa::LANES;
+const ALIGN: usize = 4 * LANES;
 
 /// Packs the weights of every step into its span.
 fn pack(
     packings: &[Option<Packing>],
     spans: &[Span<usize>],
     total: usize,
-    threads: &Threads,
-    weight: impl Fn(usize) -> Option<StoredTensor> + Sync,
+    (threads, isa): (&Threads, Isa),
+    weight: impl Fn(usize) -> Option<(StoredTensor, Option<Vec<f64>>)> + Sync,
 ) -> Buffer {
     let mut packed = Buffer::zeros(total);
     let (mut rest, mut at) = (&mut packed[..], 0);
@@ -202,8 +210,10 @@ fn pack(
         parts.push(Mutex::new(part));
     }
     threads.run(packings.len(), |step, _| {
-        if let (Some(packing), Some(weight)) = (&packings[step], weight(step)) {
-            packing.pack(&weight.to_f32(), &mut parts[step].lock().unwrap_or_else(PoisonError::into_inner));
+        if let (Some(packing), Some((weight, scale))) = (&packings[step], weight(step)) {
+            let scale = scale.unwrap_or_else(|| vec![1.0; packing.outputs()]);
+            let part = &mut parts[step].lock().unwrap_or_else(PoisonError::into_inner);
+            packing.pack(isa, &weight.to_f32(), &scale, part);
         }
     });
     drop(parts);
@@ -247,6 +257,16 @@ fn per_channel(op: &Op, tensors: &[StoredTensor]) -> Prologue {
     };
     let single = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
     Prologue { scale: single(scale), shift: single(shift), range: Range::ALL }
+}
+
+/// The tensor that a source stands for, with the factor of each first index where it has not been multiplied yet.
+fn scaled(source: &Source, tensors: &Tensors) -> Option<(StoredTensor, Option<Vec<f64>>)> {
+    match source {
+        Source::Scaled { weight, axis: 0, norm } => {
+            Some((resolve(weight, tensors)?, Some(norm_terms(norm, tensors)?.0)))
+        }
+        source => Some((resolve(source, tensors)?, None)),
+    }
 }
 
 /// The tensor that a source stands for.

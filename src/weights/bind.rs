@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::error::show;
 use super::glob;
 use super::near::{near_names, prefix_hint};
@@ -97,7 +99,7 @@ pub fn bind(checkpoint: &Checkpoint, wanted: &[Wanted], options: &BindOptions) -
         non_finite: Vec::new(),
         hint: None,
     };
-    let mut tensors = Vec::with_capacity(wanted.len());
+    let (mut tensors, mut looked_at) = (Vec::with_capacity(wanted.len()), Vec::new());
     for want in wanted {
         let tensor = checkpoint.get(&want.name);
         tensors.push(tensor.filter(|tensor| tensor.shape() == want.shape).cloned());
@@ -109,11 +111,12 @@ pub fn bind(checkpoint: &Checkpoint, wanted: &[Wanted], options: &BindOptions) -
                 found: tensor.shape().to_vec(),
             }),
             Some(tensor) if !want.train_only && !options.allow_non_finite => {
-                error.non_finite.extend(tensor.non_finite(&want.name));
+                looked_at.push((want, tensor));
             }
             None | Some(_) => {}
         }
     }
+    error.non_finite = looked_at.par_iter().filter_map(|(want, tensor)| tensor.non_finite(&want.name)).collect();
     let names: HashSet<&str> = wanted.iter().map(|want| want.name.as_str()).collect();
     let mut ignored = Vec::new();
     let mut idle = vec![true; options.ignore.len()];

@@ -220,8 +220,12 @@ impl StoredTensor {
             Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => {}
             Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::Bool => return None,
         }
+        /// Numbers that are looked at without a branch.
+        const BLOCK: usize = 1024;
         let values = self.to_f32();
-        let first = values.iter().position(|v| !v.is_finite())?;
+        let is_sound = |block: &[f32]| block.iter().fold(true, |sound, v| sound & v.is_finite());
+        let block = values.chunks(BLOCK).position(|block| !is_sound(block))? * BLOCK;
+        let first = block + values[block..].iter().position(|v| !v.is_finite())?;
         let count = values[first..].iter().filter(|v| !v.is_finite()).count() as u64;
         let mut rest = first as u64;
         let mut index = vec![0; self.shape.len()];
