@@ -212,8 +212,6 @@ pub(super) struct Product<'a> {
     stride: usize,
     begin: Option<(*const f32, usize)>,
     range: Range,
-    /// Whether the rows of the result lie one behind the other and are written once, from first to last.
-    is_dense: bool,
     /// Whether weights come from beyond the second-level cache.
     streams: bool,
     gather: Option<Gather>,
@@ -247,10 +245,9 @@ impl<'a> Product<'a> {
         range: Range,
     ) -> Self {
         assert!(packed.taps * count + MAX_ROWS <= rows.len() && panels.end <= packed.panels());
-        let is_dense = stride == packed.outputs && packed.panels() == 1 && packed.blocks.len() == 1;
         let streams = RESIDENT < packed.weight.len();
         let panels = (panels.start, panels.end);
-        Product { packed, rows, count, panels, out, stride, begin, range, is_dense, streams, gather: None }
+        Product { packed, rows, count, panels, out, stride, begin, range, streams, gather: None }
     }
 
     /// Lets each block of the summed axis be copied into `values` before it is multiplied: rows that are far apart fall
@@ -367,62 +364,46 @@ impl Product<'_> {
         }
     }
 
+    /// One tile.
     #[inline(always)]
     fn tile<L: Lanes, const M: usize, const P: usize>(&self, lanes: L, part: &Part, at: At) {
-        let row = at.row;
-        let out = self.out.wrapping_add(row * self.stride + part.first);
-        let begin = if part.is_first {
-            self.begin.map(|(from, stride)| (from.wrapping_add(row * stride + part.first), stride))
+        if part.width == P * PANEL {
+            self.sum::<L, M, P, true>(lanes, part, at);
         } else {
-            Some((out.cast_const(), self.stride))
-        };
-        // Results of dense rows may spill into the rows behind, which are written later.
-        let spills = self.is_dense && begin.is_none() && (row + M) * self.stride + PANEL <= self.count * self.stride;
-        if part.width == P * PANEL || spills {
-            // SAFETY: `out` and `begin` hold P panels in each of M rows; where results spill, there is one panel, and
-            // `out` has room behind it.
-            unsafe { self.sum::<L, M, P>(lanes, part, at, begin, out, self.stride) };
-            return;
-        }
-        let (mut edge, mut start) = ([[[0.0f32; PANEL]; P]; M], [[[0.0f32; PANEL]; P]; M]);
-        // SAFETY: `out` and `begin` hold `width` floats in each of M rows; `edge` and `start` hold P panels.
-        unsafe {
-            if let Some((from, stride)) = begin {
-                for (i, start) in start.iter_mut().enumerate() {
-                    from.add(i * stride).copy_to_nonoverlapping(start.as_mut_ptr().cast(), part.width);
-                }
-            }
-            let begin = (start.as_ptr().cast(), P * PANEL);
-            self.sum::<L, M, P>(lanes, part, at, Some(begin), edge.as_mut_ptr().cast(), P * PANEL);
-            for (i, edge) in edge.iter().enumerate() {
-                out.add(i * self.stride).copy_from_nonoverlapping(edge.as_ptr().cast(), part.width);
-            }
+            self.sum::<L, M, P, false>(lanes, part, at);
         }
     }
 
-    /// One tile.
-    ///
-    /// # Safety
-    /// `row + M <= count`; `out`, and `begin` where given, hold P panels in each of M rows at their strides.
+    /// The sums of a tile; `FULL` where all outputs of its panels are there.
     #[inline(always)]
-    unsafe fn sum<L: Lanes, const M: usize, const P: usize>(
+    fn sum<L: Lanes, const M: usize, const P: usize, const FULL: bool>(
         &self,
         lanes: L,
         part: &Part,
         At { row, tile, tiles }: At,
-        begin: Option<(*const f32, usize)>,
-        out: *mut f32,
-        stride: usize,
     ) {
-        // SAFETY: what the caller promises of `out` and `begin`; `rows` holds `count` pointers and more for each tap,
-        // each readable for the length of a tap (`Product`'s contract); `weight` and `bias` are slices of `Packed` that
+        let stride = self.stride;
+        let out = self.out.wrapping_add(row * stride + part.first);
+        let begin = if part.is_first {
+            self.begin.map(|(from, stride)| (from.wrapping_add(row * stride + part.first), stride))
+        } else {
+            Some((out.cast_const(), stride))
+        };
+        // SAFETY: `row + M <= count`; in each of M rows `out` and `begin` hold `width` floats from `first` on, all of
+        // P panels where `FULL` (`Product`'s contract, and `tile`). `rows` holds `count` pointers and more for each tap,
+        // each readable for the length of a tap; `weight` and `bias` are slices of `Packed` that
         // hold P panels. Pointers ahead are only prefetched.
         unsafe {
             let mut sums = [[lanes.wide_splat(0.0); P]; M];
             if let Some((from, stride)) = begin {
                 for i in 0..M {
                     for p in 0..P {
-                        sums[i][p] = lanes.wide_load(from.add(i * stride + p * PANEL));
+                        let from = from.add(i * stride + p * PANEL);
+                        sums[i][p] = if FULL {
+                            lanes.wide_load(from)
+                        } else {
+                            lanes.wide_load_part(from, part.width - p * PANEL)
+                        };
                     }
                 }
             }
@@ -473,7 +454,12 @@ impl Product<'_> {
             }
             for i in 0..M {
                 for p in 0..P {
-                    lanes.wide_store(out.add(i * stride + p * PANEL), sums[i][p]);
+                    let to = out.add(i * stride + p * PANEL);
+                    if FULL {
+                        lanes.wide_store(to, sums[i][p]);
+                    } else {
+                        lanes.wide_store_part(to, sums[i][p], part.width - p * PANEL);
+                    }
                 }
             }
         }

@@ -2,11 +2,12 @@
 //!
 //! Workers spin for a short while between the loops of a run and sleep when nothing comes, so that a loop costs a
 //! microsecond or two to start. Each thread begins with its own share of the indices and takes from the others' when it
-//! is done: the same thread meets the same rows from loop to loop while a slow thread holds nobody up.
+//! is done: the same thread meets the same rows from loop to loop while a slow thread holds nobody up. A loop ends when
+//! its indices are done; a worker that has not come by then, since its core does something else, is not waited for.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 /// Rounds of spinning before a worker sleeps: some tens of microseconds.
@@ -28,10 +29,8 @@ struct Shared {
     shares: Vec<Share>,
     /// The loop that is running. Written by the caller while no worker is in a loop.
     body: UnsafeCell<Option<Body<'static>>>,
-    /// Counts loops; odd values do not occur.
-    epoch: AtomicUsize,
-    /// Workers that have not finished the current loop.
-    busy: AtomicUsize,
+    /// The number of the loop above [`OPEN`], which says whether it may be entered; the workers inside below it.
+    state: AtomicU64,
     stop: AtomicBool,
     panicked: AtomicBool,
     /// How many workers sleep.
@@ -39,8 +38,12 @@ struct Shared {
     wake: Condvar,
 }
 
-// SAFETY: `body` is written by the thread that holds `Threads::gate` while `busy` is 0, and read by workers after they
-// have seen the new `epoch` (release, acquire) and before they lower `busy`.
+/// The bit of the state that says that workers may enter the loop.
+const OPEN: u64 = 1 << 16;
+
+// SAFETY: `body` is written by the thread that holds `Threads::gate` while the loop is closed and nobody is inside. A
+// worker reads it after it has entered, by a step of the state that finds it open (acquire, after the caller's release),
+// and before it leaves (release); the caller closes the loop and waits until all have left (acquire).
 unsafe impl Sync for Shared {}
 // SAFETY: as for `Sync`; the body is only used within the call that lends it.
 unsafe impl Send for Shared {}
@@ -63,8 +66,7 @@ impl Threads {
         let shared = Arc::new(Shared {
             shares: (0..threads).map(|_| Share::default()).collect(),
             body: UnsafeCell::new(None),
-            epoch: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
+            state: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             asleep: Mutex::new(0),
@@ -91,7 +93,12 @@ impl Threads {
     /// # Panics
     /// When the body has panicked.
     pub fn run(&self, count: usize, body: impl Fn(usize, usize) + Sync) {
-        let gate = if 1 < count && !self.workers.is_empty() { self.gate.try_lock().ok() } else { None };
+        let gate = match self.gate.try_lock() {
+            _ if count < 2 || self.workers.is_empty() => None,
+            // A loop that has panicked has been left by all.
+            Err(TryLockError::Poisoned(gate)) => Some(gate.into_inner()),
+            gate => gate.ok(),
+        };
         if gate.is_none() {
             (0..count).for_each(|index| body(index, 0));
             return;
@@ -103,11 +110,12 @@ impl Threads {
             share.end.store(count * (thread + 1) / threads, Ordering::Relaxed);
         }
         let body: Body = &body;
-        // SAFETY: the longer lifetime is not used: this call returns, or unwinds, only after all workers have finished
-        // the loop, as `Finish` waits for. No worker reads `body` now, since `busy` is 0.
+        // SAFETY: the longer lifetime is not used: this call returns, or unwinds, only after the loop is closed and all
+        // workers have left it, as `Finish` waits for. No worker reads `body` now, since the loop before is closed.
         unsafe { *shared.body.get() = Some(std::mem::transmute::<Body<'_>, Body<'static>>(body)) };
-        shared.busy.store(threads - 1, Ordering::Relaxed);
-        shared.epoch.fetch_add(1, Ordering::SeqCst);
+        // The state is closed and empty: the next number, and open.
+        let number = shared.state.load(Ordering::Relaxed) / (2 * OPEN) + 1;
+        shared.state.store(number * 2 * OPEN + OPEN, Ordering::SeqCst);
         if *shared.asleep.lock().unwrap_or_else(PoisonError::into_inner) != 0 {
             shared.wake.notify_all();
         }
@@ -119,13 +127,14 @@ impl Threads {
     }
 }
 
-/// Waits until no worker is in the loop, also when the caller's part of it unwinds.
+/// Closes the loop and waits until no worker is in it, also when the caller's part of it unwinds.
 struct Finish<'a>(&'a Shared);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
+        self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
         let mut rounds = 0u32;
-        while self.0.busy.load(Ordering::Acquire) != 0 {
+        while !self.0.state.load(Ordering::Acquire).is_multiple_of(OPEN) {
             rounds += 1;
             if rounds.is_multiple_of(1024) { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
@@ -150,41 +159,49 @@ fn take(shared: &Shared, body: Body, thread: usize) {
 
 fn work(shared: &Shared, thread: usize) {
     let mut seen = 0;
-    while let Some(epoch) = next_loop(shared, seen) {
-        seen = epoch;
-        // SAFETY: the epoch has changed, so the caller has written the body and waits until `busy` is lowered.
+    while let Some(number) = enter(shared, seen) {
+        seen = number;
+        // SAFETY: this worker has entered the loop, so the caller has written the body and waits until it has left.
         if let Some(body) = unsafe { *shared.body.get() }
             && std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take(shared, body, thread))).is_err()
         {
             shared.panicked.store(true, Ordering::Relaxed);
         }
-        shared.busy.fetch_sub(1, Ordering::Release);
+        shared.state.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// Waits for the epoch behind `seen`; `None` when the pool ends.
-fn next_loop(shared: &Shared, seen: usize) -> Option<usize> {
-    let ready = || {
-        let epoch = shared.epoch.load(Ordering::SeqCst);
-        (epoch != seen || shared.stop.load(Ordering::Relaxed)).then_some(epoch)
+/// Waits for an open loop behind number `seen` and enters it: its number; `None` when the pool ends.
+fn enter(shared: &Shared, seen: u64) -> Option<u64> {
+    // Counted in where the loop is new and open.
+    let try_enter = || {
+        let state = shared.state.load(Ordering::SeqCst);
+        let number = state / (2 * OPEN);
+        let is_open = number != seen && state & OPEN != 0;
+        let enter = || shared.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        (is_open && enter()).then_some(number)
     };
-    let spun = (0..SPIN).find_map(|_| {
-        std::hint::spin_loop();
-        ready()
-    });
-    let epoch = spun.unwrap_or_else(|| {
+    loop {
+        for _ in 0..SPIN {
+            std::hint::spin_loop();
+            if shared.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(number) = try_enter() {
+                return Some(number);
+            }
+        }
         let mut asleep = shared.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         *asleep += 1;
-        loop {
-            // The caller raises the epoch before it takes the lock, so it is either seen here or followed by a call.
-            if let Some(epoch) = ready() {
-                *asleep -= 1;
-                return epoch;
-            }
-            asleep = shared.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
-        }
-    });
-    (!shared.stop.load(Ordering::Relaxed)).then_some(epoch)
+        // The caller opens the loop before it takes the lock, so it is either seen here or followed by a call.
+        let nothing = |_: &mut usize| {
+            let state = shared.state.load(Ordering::SeqCst);
+            let is_new = state / (2 * OPEN) != seen && state & OPEN != 0;
+            !is_new && !shared.stop.load(Ordering::SeqCst)
+        };
+        asleep = shared.wake.wait_while(asleep, nothing).unwrap_or_else(PoisonError::into_inner);
+        *asleep -= 1;
+    }
 }
 
 impl Drop for Threads {
@@ -195,5 +212,65 @@ impl Drop for Threads {
         for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::Threads;
+
+    #[test]
+    fn each_index_is_met_once_whoever_calls() {
+        for threads in 1..5 {
+            let pool = Threads::new(threads).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        for count in [0, 1, 2, 3, 17, 1000].repeat(50) {
+                            let met: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                            pool.run(count, |index, thread| {
+                                assert!(thread < threads);
+                                met[index].fetch_add(1, Ordering::Relaxed);
+                            });
+                            assert!(met.iter().all(|times| times.load(Ordering::Relaxed) == 1));
+                        }
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake() {
+        let pool = Threads::new(3).unwrap();
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(20));
+            let met = [const { AtomicUsize::new(0) }; 3];
+            // Each index waits for the others: all three threads have to come.
+            pool.run(3, |index, _| {
+                met[index].store(1, Ordering::SeqCst);
+                while met.iter().any(|met| met.load(Ordering::SeqCst) == 0) {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Threads::new(2).unwrap();
+        for bad in [0, 99] {
+            let loop_of = || pool.run(100, |index, _| assert_ne!(index, bad));
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(loop_of)).is_err());
+        }
+        let met = AtomicUsize::new(0);
+        pool.run(100, |_, _| {
+            met.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(met.into_inner(), 100);
     }
 }

@@ -46,12 +46,12 @@ pub trait Lanes: Copy + Send + Sync {
     /// # Safety
     /// The eight floats at `to` may be written.
     unsafe fn store(self, to: *mut f32, v: Self::V);
-    /// `count` floats from memory, fewer than eight; zeros in the other lanes.
+    /// At most `count` floats from memory; zeros in the other lanes.
     ///
     /// # Safety
     /// The `count` floats at `from` may be read.
     unsafe fn load_part(self, from: *const f32, count: usize) -> Self::V;
-    /// The first `count` lanes to memory, fewer than eight.
+    /// At most the first `count` lanes to memory.
     ///
     /// # Safety
     /// The `count` floats at `to` may be written.
@@ -99,6 +99,16 @@ pub trait Lanes: Copy + Send + Sync {
     /// # Safety
     /// The sixteen floats at `to` may be written.
     unsafe fn wide_store(self, to: *mut f32, v: Self::Wide);
+    /// At most `count` floats from memory; zeros in the other lanes.
+    ///
+    /// # Safety
+    /// The `count` floats at `from` may be read.
+    unsafe fn wide_load_part(self, from: *const f32, count: usize) -> Self::Wide;
+    /// At most the first `count` lanes to memory.
+    ///
+    /// # Safety
+    /// The `count` floats at `to` may be written.
+    unsafe fn wide_store_part(self, to: *mut f32, v: Self::Wide, count: usize);
     /// `a + b`.
     fn wide_add(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
     /// `x · b + c` for one number `x`, rounded once where the machine can.
@@ -127,6 +137,22 @@ macro_rules! pairs {
             unsafe {
                 self.store(to, v[0]);
                 self.store(to.add(LANES), v[1]);
+            }
+        }
+        #[inline(always)]
+        unsafe fn wide_load_part(self, from: *const f32, count: usize) -> Self::Wide {
+            // SAFETY: the caller's duty; nothing is read behind `count`.
+            unsafe {
+                let rest = count.saturating_sub(LANES);
+                [self.load_part(from, count), self.load_part(from.wrapping_add(LANES), rest)]
+            }
+        }
+        #[inline(always)]
+        unsafe fn wide_store_part(self, to: *mut f32, v: Self::Wide, count: usize) {
+            // SAFETY: the caller's duty; nothing is written behind `count`.
+            unsafe {
+                self.store_part(to, v[0], count);
+                self.store_part(to.wrapping_add(LANES), v[1], count.saturating_sub(LANES));
             }
         }
         #[inline(always)]

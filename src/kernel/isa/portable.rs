@@ -38,14 +38,14 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, count: usize) -> Self::V {
         let mut v = [0.0; LANES];
-        // SAFETY: that the memory may be read is the caller's duty; `count` is below 8.
-        unsafe { from.copy_to_nonoverlapping(v.as_mut_ptr(), count) };
+        // SAFETY: that the memory may be read is the caller's duty.
+        unsafe { from.copy_to_nonoverlapping(v.as_mut_ptr(), count.min(LANES)) };
         v
     }
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, v: Self::V, count: usize) {
-        // SAFETY: that the memory may be written is the caller's duty; `count` is below 8.
-        unsafe { to.copy_from_nonoverlapping(v.as_ptr(), count) }
+        // SAFETY: that the memory may be written is the caller's duty.
+        unsafe { to.copy_from_nonoverlapping(v.as_ptr(), count.min(LANES)) }
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64 as x86;
 
-use super::{LANES, Lanes, Task, pairs};
+use super::{LANES, Lanes, Task, WIDE, pairs};
 
 /// AVX2 and FMA. Holding one proves that the machine has them.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,12 @@ unsafe fn first_lanes(count: usize) -> x86::__m256i {
     }
 }
 
+/// The mask of the first `count` lanes of a wide vector.
+#[inline(always)]
+fn first_wide_lanes(count: usize) -> x86::__mmask16 {
+    ((1u32 << count.min(WIDE)) - 1) as x86::__mmask16
+}
+
 /// Each wraps a few instructions.
 macro_rules! instruction {
     ($name:ident($($arg:ident),*) = $call:expr) => {
@@ -116,8 +122,25 @@ macro_rules! eights {
         }
         #[inline(always)]
         unsafe fn store_part(self, to: *mut f32, v: Self::V, count: usize) {
-            // SAFETY: `self` proves the instructions; lanes that are masked out are not written.
-            unsafe { x86::_mm256_maskstore_ps(to, first_lanes(count), v) }
+            // In pieces, since masked stores of AVX2 take tens of cycles on some machines.
+            // SAFETY: `self` proves the instructions; nothing is written behind `count`.
+            unsafe {
+                if LANES <= count {
+                    return x86::_mm256_storeu_ps(to, v);
+                }
+                let (mut rest, mut to) = (x86::_mm256_castps256_ps128(v), to);
+                if count & 4 != 0 {
+                    x86::_mm_storeu_ps(to, rest);
+                    (rest, to) = (x86::_mm256_extractf128_ps::<1>(v), to.add(4));
+                }
+                if count & 2 != 0 {
+                    x86::_mm_store_sd(to.cast(), x86::_mm_castps_pd(rest));
+                    (rest, to) = (x86::_mm_movehl_ps(rest, rest), to.add(2));
+                }
+                if count & 1 != 0 {
+                    x86::_mm_store_ss(to, rest);
+                }
+            }
         }
         instruction!(add(a, b) = x86::_mm256_add_ps(a, b));
         instruction!(sub(a, b) = x86::_mm256_sub_ps(a, b));
@@ -183,6 +206,16 @@ impl Lanes for Avx512 {
     unsafe fn wide_store(self, to: *mut f32, v: Self::Wide) {
         // SAFETY: `self` proves the instructions; that the memory may be written is the caller's duty.
         unsafe { x86::_mm512_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    unsafe fn wide_load_part(self, from: *const f32, count: usize) -> Self::Wide {
+        // SAFETY: `self` proves the instructions; lanes that are masked out are not read.
+        unsafe { x86::_mm512_maskz_loadu_ps(first_wide_lanes(count), from) }
+    }
+    #[inline(always)]
+    unsafe fn wide_store_part(self, to: *mut f32, v: Self::Wide, count: usize) {
+        // SAFETY: `self` proves the instructions; lanes that are masked out are not written.
+        unsafe { x86::_mm512_mask_storeu_ps(to, first_wide_lanes(count), v) }
     }
     #[inline(always)]
     fn wide_add(self, a: Self::Wide, b: Self::Wide) -> Self::Wide {
