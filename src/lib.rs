@@ -29,3 +29,8 @@ pub use run::{Executable, Kept, RunError, RunOptions, Session};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of docs/speed.md, run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/speed.md")]
+struct Speed;

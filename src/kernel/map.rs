@@ -72,6 +72,22 @@ impl Bytes {
         })
     }
 
+    /// Gives the memory of whole pages of a mapped file back to the system. They are read from the file again when they
+    /// are next looked at; where the system has no way to do this, or the bytes are not mapped, nothing happens.
+    pub fn release(&self) {
+        #[cfg(target_os = "linux")]
+        if let Memory::Mapped(map) = &*self.memory {
+            // The system's pages; where they are larger, it refuses and nothing is lost.
+            const PAGE: usize = 4096;
+            let (first, end) = (self.start.next_multiple_of(PAGE), (self.start + self.len) / PAGE * PAGE);
+            if first < end {
+                // SAFETY: the map is private, of a file, and nobody writes to it, so that pages which are dropped are
+                // read again with the same contents, as long as the file stays as it is (the promise of `Bytes`).
+                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, end - first) };
+            }
+        }
+    }
+
     /// Whether the bytes are those of a memory map.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
@@ -182,6 +198,19 @@ mod tests {
         let copied = Bytes::open(file.path(), false).unwrap();
         file.as_file().set_len(0).unwrap();
         assert_eq!(&copied[..], b"0123456789");
+    }
+
+    #[test]
+    fn released_pages_are_read_again() {
+        let content: Vec<u8> = (0..50_000u32).map(|at| (at % 251) as u8).collect();
+        let file = file(&content);
+        for mapped in [true, false] {
+            let bytes = Bytes::open(file.path(), mapped).unwrap();
+            for range in [0..50_000, 1..1, 5000..5001, 4095..12_289, 100..49_999] {
+                bytes.slice(range).unwrap().release();
+                assert_eq!(&bytes[..], content);
+            }
+        }
     }
 
     #[test]

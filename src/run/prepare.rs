@@ -214,6 +214,7 @@ fn pack(
             let scale = scale.unwrap_or_else(|| vec![1.0; packing.outputs()]);
             let part = &mut parts[step].lock().unwrap_or_else(PoisonError::into_inner);
             packing.pack(isa, &weight.to_f32(), &scale, part);
+            weight.release();
         }
     });
     drop(parts);

@@ -165,6 +165,11 @@ impl StoredTensor {
         Some(StoredTensor { dtype, data, strides: Some(strides.collect::<Result<_, _>>().ok()?), shape })
     }
 
+    /// Gives memory of a mapped file back to the system until the numbers are next looked at; see [`Bytes::release`].
+    pub fn release(&self) {
+        self.data.release();
+    }
+
     /// The type of its numbers.
     #[must_use]
     pub fn dtype(&self) -> Dtype {
