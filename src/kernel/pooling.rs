@@ -20,6 +20,8 @@ pub fn pool(
     assert!(from.count() == size.n * size.h * size.w && to.count() == result.n * result.h * result.w, "other sizes");
     assert!(from.width() == size.c && to.width() == size.c && result.n == size.n, "other channels");
     assert!(spans[0].len() == result.h && spans[1].len() == result.w, "spans of another result");
+    let inside = |axis: usize, size: usize| spans[axis].iter().all(|span| span.cells.iter().all(|&cell| cell < size));
+    assert!(inside(0, size.h) && inside(1, size.w), "cells outside of the input");
     let (isa, to) = (cx.isa, &*to);
     let cells = |axis: usize| spans[axis].iter().map(|span| span.cells.len()).sum::<usize>();
     let work = size.n * cells(0) * cells(1) * size.c;
@@ -65,13 +67,23 @@ impl Task for Line<'_> {
             let to = unsafe { self.to.row_shared(self.line * columns.len() + x) };
             let rest = self.channels.len() % LANES;
             let whole = self.channels.end - rest;
-            for c in (self.channels.start..whole).step_by(LANES) {
-                let value = self.vector::<L, true>(lanes, sample, down, across, c, counted);
+            let mut c = self.channels.start;
+            while c + BESIDE * LANES <= whole {
+                let values = self.vectors::<L, BESIDE, true>(lanes, sample, down, across, c, counted);
+                for (at, value) in values.into_iter().enumerate() {
+                    // SAFETY: `c` and the vectors from there on are at most the number of channels, the length of `to`.
+                    unsafe { lanes.store(to.as_mut_ptr().add(c + at * LANES), value) };
+                }
+                c += BESIDE * LANES;
+            }
+            while c < whole {
+                let [value] = self.vectors::<L, 1, true>(lanes, sample, down, across, c, counted);
                 // SAFETY: `c + 8` is at most the number of channels, the length of `to`.
                 unsafe { lanes.store(to.as_mut_ptr().add(c), value) };
+                c += LANES;
             }
             if rest != 0 {
-                let value = self.vector::<L, false>(lanes, sample, down, across, whole, counted);
+                let [value] = self.vectors::<L, 1, false>(lanes, sample, down, across, whole, counted);
                 // SAFETY: `whole + rest` is at most the number of channels, the length of `to`.
                 unsafe { lanes.store_part(to.as_mut_ptr().add(whole), value, rest) };
             }
@@ -80,9 +92,9 @@ impl Task for Line<'_> {
 }
 
 impl Line<'_> {
-    /// The vector of channels from `c` on: all eight, or those that are left.
+    /// `N` vectors of channels from `c` on: whole ones, or the one of those that are left.
     #[inline(always)]
-    fn vector<L: Lanes, const WHOLE: bool>(
+    fn vectors<L: Lanes, const N: usize, const WHOLE: bool>(
         &self,
         l: L,
         sample: usize,
@@ -90,29 +102,37 @@ impl Line<'_> {
         across: &Span,
         c: usize,
         counted: usize,
-    ) -> L::V {
+    ) -> [L::V; N] {
         let is_max = self.function == Function::Max;
-        let mut all = l.splat(if is_max { f32::NEG_INFINITY } else { 0.0 });
+        let mut all = [l.splat(if is_max { f32::NEG_INFINITY } else { 0.0 }); N];
+        let stride = self.from.stride();
         for &y in &down.cells {
             // Sums of rows first: the error grows with the side of the window, not with its area.
-            let mut row = all;
-            if !is_max {
-                row = l.splat(0.0);
-            }
+            let mut row = if is_max { all } else { [l.splat(0.0); N] };
+            let line = self.from.ptr().wrapping_add((sample + y * self.size.w) * stride + c);
             for &x in &across.cells {
-                let cell = &self.from.row(sample + y * self.size.w + x)[c..];
-                let cell = if WHOLE {
-                    assert!(LANES <= cell.len());
-                    // SAFETY: the slice holds 8 floats.
-                    unsafe { l.load(cell.as_ptr()) }
-                } else {
-                    // SAFETY: the slice holds what is left of the row.
-                    unsafe { l.load_part(cell.as_ptr(), cell.len()) }
-                };
-                row = if is_max { l.larger(row, cell) } else { l.add(row, cell) };
+                let cell = line.wrapping_add(x * stride);
+                for at in 0..N {
+                    // SAFETY: the cell is a pixel of the input (`pool` asserts it), whose row holds N vectors from `c` on
+                    // where `WHOLE`, and else all that are left.
+                    let cell = unsafe {
+                        if WHOLE { l.load(cell.add(at * LANES)) } else { l.load_part(cell, self.size.c - c) }
+                    };
+                    row[at] = if is_max { l.larger(row[at], cell) } else { l.add(row[at], cell) };
+                }
             }
-            all = if is_max { row } else { l.add(all, row) };
+            for at in 0..N {
+                all[at] = if is_max { row[at] } else { l.add(all[at], row[at]) };
+            }
         }
-        if is_max { all } else { l.div(all, l.splat(counted as f32)) }
+        if !is_max {
+            for value in &mut all {
+                *value = l.div(*value, l.splat(counted as f32));
+            }
+        }
+        all
     }
 }
+
+/// Vectors of channels that are taken together.
+const BESIDE: usize = 4;
