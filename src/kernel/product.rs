@@ -15,7 +15,7 @@ use super::isa::{LANES, Lanes, MAX_ROWS, Task, WIDE};
 /// Outputs of a panel.
 pub const PANEL: usize = WIDE;
 /// Products that are summed in registers before a sum goes to memory: a panel's part of the weights, 20 KiB, stays in
-/// the first-level cache.
+/// the first-level cache. Each such sum begins at zero, so that the error of a long one grows with its parts.
 const DEPTH: usize = 320;
 /// Floats of weights that stay in the second-level cache while rows pass.
 const RESIDENT: usize = 1 << 16;
@@ -395,18 +395,6 @@ impl Product<'_> {
         // hold P panels. Pointers ahead are only prefetched.
         unsafe {
             let mut sums = [[lanes.wide_splat(0.0); P]; M];
-            if let Some((from, stride)) = begin {
-                for i in 0..M {
-                    for p in 0..P {
-                        let from = from.add(i * stride + p * PANEL);
-                        sums[i][p] = if FULL {
-                            lanes.wide_load(from)
-                        } else {
-                            lanes.wide_load_part(from, part.width - p * PANEL)
-                        };
-                    }
-                }
-            }
             let rows = part.rows.add(row);
             let panel = self.packed.depth * PANEL;
             let mut weight = part.weight;
@@ -441,6 +429,19 @@ impl Product<'_> {
                         }
                         weight = weight.add(PANEL);
                         k += 1;
+                    }
+                }
+            }
+            if let Some((from, stride)) = begin {
+                for i in 0..M {
+                    for p in 0..P {
+                        let from = from.add(i * stride + p * PANEL);
+                        let before = if FULL {
+                            lanes.wide_load(from)
+                        } else {
+                            lanes.wide_load_part(from, part.width - p * PANEL)
+                        };
+                        sums[i][p] = lanes.wide_add(sums[i][p], before);
                     }
                 }
             }
