@@ -1,63 +1,16 @@
 //! What is executed against what operators mean: plans on every kernel against the operators' plain loops, node by node.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
+mod common;
 
+use common::{LAYER, by_plain_loops};
 use ndarray::{ArrayD, IxDyn};
-use netc::ir::ValueId;
 use netc::kernel::isa::Isa;
 use netc::kernel::winograd::Tile;
-use netc::op::Op;
 use netc::plan::{self, Kernel};
-use netc::tensor::{View, ViewMut};
-use netc::weights::{Checkpoint, Scheme, init};
+use netc::weights::{Scheme, init};
 use netc::{Compiled, RunOptions, Settings};
 use proptest::prelude::*;
-
-/// Runs a net by the plain loops of its operators: its outputs.
-fn by_plain_loops(compiled: &Compiled, weights: &Checkpoint, input: &ArrayD<f32>) -> Vec<ArrayD<f32>> {
-    let (net, shapes) = (&compiled.net, &compiled.shapes);
-    let mut values: HashMap<ValueId, ArrayD<f32>> = HashMap::new();
-    for id in net.topological() {
-        let node = net.node(id);
-        if let Op::Input(_) = node.op {
-            values.insert(id.into(), input.clone());
-            continue;
-        }
-        let operands: Vec<_> = net.operands(id).iter().map(|value| &values[value]).collect();
-        let views: Vec<View> =
-            operands.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap() }).collect();
-        let params: Vec<ArrayD<f32>> = shapes
-            .params(net, id)
-            .into_iter()
-            .map(|spec| {
-                let sizes: Vec<usize> = spec.shape.iter().map(|&size| usize::try_from(size).unwrap()).collect();
-                let name = format!("{}.{}", node.path, spec.leaf);
-                let values = weights.get(&name).map(|tensor| tensor.to_f32().into_owned());
-                ArrayD::from_shape_vec(IxDyn(&sizes), values.unwrap_or_else(|| vec![0.0; sizes.iter().product()]))
-                    .unwrap()
-            })
-            .collect();
-        let params: Vec<View> =
-            params.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap() }).collect();
-        let batch = input.shape()[0];
-        let mut results: Vec<(Vec<usize>, Vec<f32>)> = shapes
-            .results(id)
-            .iter()
-            .map(|shape| {
-                let sizes: Vec<usize> = std::iter::once(batch).chain(shape.as_known().unwrap()).collect();
-                let count = sizes.iter().product();
-                (sizes, vec![0.0; count])
-            })
-            .collect();
-        let mut outputs: Vec<ViewMut> = results.iter_mut().map(|(dims, data)| ViewMut { dims, data }).collect();
-        node.op.forward(&views, &params, &mut outputs);
-        for (output, (sizes, data)) in (0u32..).zip(results) {
-            values.insert(ValueId { node: id, output }, ArrayD::from_shape_vec(IxDyn(&sizes), data).unwrap());
-        }
-    }
-    net.outputs_for(false).map(|output| values[&output.value].clone()).collect()
-}
 
 fn some_values(sizes: &[usize]) -> ArrayD<f32> {
     let count = sizes.iter().product();
@@ -77,7 +30,7 @@ fn check(compiled: &Compiled, batch: usize, options: &plan::Options, bound: f32)
     let weights = init(&compiled.init_specs(), Scheme::He, 5).unwrap();
     let sizes = compiled.shapes.of(compiled.net.inputs[0].into()).as_known().unwrap();
     let input = some_values(&std::iter::once(batch).chain(sizes).collect::<Vec<_>>());
-    let expected = by_plain_loops(compiled, &weights, &input);
+    let expected = by_plain_loops(compiled, &weights, std::slice::from_ref(&input), |_| ());
     let mut kernels = Vec::new();
     for isa in Isa::all() {
         let options =
@@ -106,10 +59,6 @@ fn exact(exact: bool) -> plan::Options {
 fn net(body: &str) -> Compiled {
     netc::compile_text("random.net", &format!("net random {{\n{body}\n}}")).unwrap()
 }
-
-/// A layer's bound: a sum of n products is off by at most about n units of 2⁻²⁴ of the sum of their magnitudes, which is
-/// at most some ten times the largest output of random ones.
-const LAYER: f32 = 1e-5;
 
 #[test]
 fn every_kernel_of_a_convolution_is_met() {
