@@ -344,3 +344,38 @@ fn a_wrong_setting_is_one_error() {
     let (out, _) = expect(&netc(&["explain", "lost_border"]), 0);
     assert!(out.starts_with("W0505"), "{out}");
 }
+
+#[test]
+fn the_environment_forces_kernels_and_instructions_or_says_what_it_takes() {
+    let with = |name: &str, value: &str, args: &[&str]| netc_with(args, "", |command| _ = command.env(name, value));
+    let plan = ["plan", "specs/vgg16.net", "--set", "classes=10"];
+    let (forced, _) = expect(&with("NETC_KERNEL", "product", &plan), 0);
+    let (free, _) = expect(&with("NETC_KERNEL", "", &plan), 0);
+    assert!(free.contains("winograd") && !forced.contains("winograd"), "{free}\n{forced}");
+    let (_, err) = expect(&with("NETC_KERNEL", "abacus", &plan), 2);
+    assert!(err.contains("NETC_KERNEL is `abacus`, but takes one of product, joined, winograd4x4"), "{err}");
+    let bench = ["bench", "specs/lenet5.net", "--runs", "1"];
+    let (_, err) = expect(&with("NETC_ISA", "abacus", &bench), 2);
+    assert!(err.contains("NETC_ISA is `abacus`, but this machine has portable"), "{err}");
+    expect(&with("NETC_ISA", "portable", &bench), 0);
+}
+
+#[test]
+fn starts_and_kernels_are_kept_in_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let cache = folder.path().join("cache");
+    let profile = folder.path().join("machine.toml");
+    fs::write(&profile, "name = \"some\"\npeak_gflops = 100.0\nbandwidth_gbs = 10.0\ncores = 2\n").unwrap();
+    let (cache, profile) = (cache.to_str().unwrap(), profile.to_str().unwrap());
+    let args = ["bench", "specs/lenet5.net", "--runs", "2", "--cache", cache, "--tune", "--profile", profile];
+    let args = [&args[..], &["--sessions", "2", "--format", "json"]].concat();
+    for _ in 0..2 {
+        let (out, _) = expect(&netc(&args), 0);
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["sessions"]["count"], 2);
+        assert!(report["sessions"]["samples_per_second"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(fs::read_dir(cache).unwrap().count(), 1, "packed weights; no convolution here has a choice");
+    let (_, err) = expect(&netc(&["bench", "specs/lenet5.net", "--profile", "README.md"]), 1);
+    assert!(err.contains("README.md"), "{err}");
+}

@@ -230,7 +230,7 @@ struct Gather {
 impl<'a> Product<'a> {
     /// `count` rows times the outputs of these panels. `rows` holds `[tap][row]`, where a row's elements of a tap begin,
     /// and then [`MAX_ROWS`] more that are not read from. `out` is output 0 of row 0, with the distance of rows. `begin` is
-    /// what the sums begin with instead of zero: values that lie as the results do, or the results themselves.
+    /// what is added to the sums: values that lie as the results do, or the results themselves.
     ///
     /// # Safety
     /// Each pointer of a row can be read for the length of a tap. In each of `count` rows of `out` the outputs of the
