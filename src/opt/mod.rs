@@ -3,6 +3,7 @@
 
 mod drop_identities;
 mod fold_batch_norm;
+mod fold_pad;
 mod prune;
 
 use std::collections::HashMap;
@@ -86,7 +87,8 @@ impl Optimised {
 
 type Rewrite = fn(&mut Optimised);
 
-const REWRITES: [Rewrite; 3] = [prune::prune, drop_identities::drop_identities, fold_batch_norm::fold_batch_norm];
+const REWRITES: [Rewrite; 4] =
+    [prune::prune, drop_identities::drop_identities, fold_batch_norm::fold_batch_norm, fold_pad::fold_pad];
 
 /// Makes a graph ready for inference. The paths that `keep` names stay, as further outputs.
 pub fn optimise(net: &Net, shapes: &Shapes) -> Optimised {
