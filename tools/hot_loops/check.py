@@ -24,7 +24,9 @@ LOOPS = {
 KERNEL = re.compile(r"^[0-9a-f]+ <(.*isa.*x86.*run.*inner.*)>:$")
 LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
 JUMP = re.compile(r"^j\w+\s+(?:0x)?([0-9a-f]+)\b")
-STACK = re.compile(r"[xyz]mm\d+.*\[rsp|\[rsp[^\]]*\].*[xyz]mm\d+")
+# By rsp, or by rbp where that is the frame's.
+STACK = re.compile(r"[xyz]mm\d+.*\[r[sb]p|\[r[sb]p[^\]]*\].*[xyz]mm\d+")
+FRAMELESS = re.compile(r"[xyz]mm\d+.*\[rsp|\[rsp[^\]]*\].*[xyz]mm\d+")
 
 
 def main():
@@ -35,17 +37,20 @@ def main():
     if (chosen.binary is None) == (chosen.listing is None):
         parser.error("give a binary or a listing")
     text = open(chosen.listing).read() if chosen.listing else disassemble(chosen.binary)
-    found = {name: [] for name in LOOPS}
+    found, spilled = {name: 0 for name in LOOPS}, {name: [] for name in LOOPS}
     for kernel in kernels(text):
+        has_frame = any(re.fullmatch(r"mov\s+rbp,rsp", line) for _, line in kernel)
+        stack = STACK if has_frame else FRAMELESS
         for loop in innermost(kernel):
             for name, wanted in LOOPS.items():
                 counts = {pattern: sum(bool(re.match(pattern, line)) for line in loop) for pattern in [*wanted, ADD]}
                 if counts == {ADD: max(wanted.values()), **wanted}:
-                    found[name].append(loop)
+                    found[name] += 1
+                    spilled[name] += [line for line in loop if stack.search(line)]
     bad = False
     for name, loops in found.items():
-        spills = [line for loop in loops for line in loop if STACK.search(line)]
-        print(f"{name}: {len(loops)} loops, {len(spills)} vectors on the stack")
+        spills = spilled[name]
+        print(f"{name}: {loops} loops, {len(spills)} vectors on the stack")
         for line in spills:
             print(f"    {line}")
         bad |= not loops or bool(spills)
@@ -75,13 +80,14 @@ def kernels(text):
 def innermost(kernel):
     """The instructions of each loop without a loop inside."""
     place = {address: at for at, (address, _) in enumerate(kernel)}
-    loops = []
+    # From the head to the last jump back to it.
+    loops = {}
     for at, (address, text) in enumerate(kernel):
         jump = JUMP.match(text)
         if jump and int(jump[1], 16) <= address and int(jump[1], 16) in place:
-            loops.append((place[int(jump[1], 16)], at))
-    for first, last in loops:
-        if not any(first <= a and b <= last and (a, b) != (first, last) for a, b in loops):
+            loops[place[int(jump[1], 16)]] = at
+    for first, last in loops.items():
+        if not any(first < head <= last for head in loops):
             yield [text for _, text in kernel[first : last + 1]]
 
 
