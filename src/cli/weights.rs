@@ -1,6 +1,6 @@
 //! Where a command's weights come from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -9,6 +9,29 @@ use crate::kernel::isa::Isa;
 use crate::plan::{self, Kernel, Machine};
 use crate::weights::{BindOptions, Checkpoint, OpenOptions, Rename, Scheme, init};
 use crate::{Compiled, Executable, Kept, RunOptions};
+
+/// How plans are made.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Planning {
+    /// Sum convolutions product by product, without Winograd's transforms
+    #[arg(long)]
+    exact: bool,
+    /// A hardware profile, as `netc profile` writes it: what kernels are picked for
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+}
+
+impl Planning {
+    /// With the kernel that the environment forces.
+    pub(super) fn options(&self) -> Result<plan::Options, Failure> {
+        let machine = match &self.profile {
+            Some(path) => Machine::of(&profile::read(path)?),
+            None => Machine::default(),
+        };
+        let forced = Kernel::from_environment().map_err(Failure::Call)?;
+        Ok(plan::Options { exact: self.exact, forced, machine, picks: None })
+    }
+}
 
 /// Weights and threads.
 #[derive(Clone, Debug, Args)]
@@ -31,12 +54,8 @@ pub(super) struct Weights {
     /// The seed of random weights where no file is given
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Sum convolutions product by product, without Winograd's transforms
-    #[arg(long)]
-    exact: bool,
-    /// A hardware profile, as `netc profile` writes it: what kernels are picked for
-    #[arg(long, value_name = "FILE")]
-    profile: Option<PathBuf>,
+    #[command(flatten)]
+    planning: Planning,
     /// Time the kernels of convolutions where their estimates are close; with --cache the result is kept
     #[arg(long)]
     tune: bool,
@@ -46,15 +65,6 @@ pub(super) struct Weights {
     /// Threads [default: the physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-}
-
-/// How plans are made, with the kernel that the environment forces.
-pub(super) fn plan_options(exact: bool, profile: Option<&Path>) -> Result<plan::Options, Failure> {
-    let machine = match profile {
-        Some(path) => Machine::of(&profile::read(path)?),
-        None => Machine::default(),
-    };
-    Ok(plan::Options { exact, forced: Kernel::from_environment().map_err(Failure::Call)?, machine, picks: None })
 }
 
 impl Weights {
@@ -77,7 +87,7 @@ impl Weights {
     /// The net with its weights, ready to run.
     pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
         let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
-        let plan = plan_options(self.exact, self.profile.as_deref())?;
+        let plan = self.planning.options()?;
         let threads = self.threads.map_or(0, usize::from);
         let instructions = Isa::from_environment().map_err(Failure::Call)?;
         let options = RunOptions { threads, instructions, plan, bind, tune: self.tune, cache: self.cache.clone() };

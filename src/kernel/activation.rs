@@ -4,7 +4,7 @@
 //! 2 ulp. Functions without a vector form here are the operator's own, element by element.
 
 use super::conv::Context;
-use super::elementwise::{blocks, map};
+use super::elementwise::{blocks, each_row, map};
 use super::isa::{LANES, Lanes, Task};
 use super::rows::RowsMut;
 use crate::op::activation::Activation;
@@ -14,23 +14,18 @@ pub fn activate(cx: &Context, activation: Activation, values: &mut RowsMut) {
     if !has_vector_form(activation) {
         return map(cx, values, |x| activation.apply(x));
     }
-    let (isa, values) = (cx.isa, &*values);
+    let isa = cx.isa;
     if values.width() == values.stride() {
         // Without gaps the rows are one, which no short row interrupts.
-        let (len, ptr) = (values.count() * values.width(), values);
+        let (len, values) = (values.count() * values.width(), &*values);
         return blocks(cx, len.div_ceil(STRETCH), STRETCH, |stretches| {
             let (first, end) = (stretches.start * STRETCH, len.min(stretches.end * STRETCH));
             // SAFETY: each stretch of the dense rows is written once.
-            let row = unsafe { std::slice::from_raw_parts_mut(ptr.ptr().add(first), end - first) };
+            let row = unsafe { std::slice::from_raw_parts_mut(values.ptr().add(first), end - first) };
             isa.run(Stretch { activation, row });
         });
     }
-    blocks(cx, values.count(), values.width(), |rows| {
-        for row in rows {
-            // SAFETY: each row is written once.
-            isa.run(Stretch { activation, row: unsafe { values.row_shared(row) } });
-        }
-    });
+    each_row(cx, values, |_, row| isa.run(Stretch { activation, row }));
 }
 
 /// Elements of dense rows that are taken together.

@@ -209,30 +209,30 @@ pub struct Prologue {
 pub struct Around<'a> {
     /// What is done to the input first.
     pub prologue: Option<&'a Prologue>,
-    /// What the sums begin with.
-    pub begin: Begin<'a>,
+    /// What is added to the sums.
+    pub summand: Summand<'a>,
     /// The range of the results.
     pub range: Range,
 }
 
-/// What the sums of a convolution begin with.
+/// What is added to the sums of a convolution.
 #[derive(Clone, Copy, Debug)]
-pub enum Begin<'a> {
-    /// Zero.
-    Zero,
+pub enum Summand<'a> {
+    /// Nothing.
+    None,
     /// What is in the place of the results.
     Result,
     /// Another value of the same sizes.
     Value(Rows<'a>),
 }
 
-impl Begin<'_> {
+impl Summand<'_> {
     /// Where the summands of the first result lie, and the distance of their rows.
     pub(super) fn pointer(&self, output: &RowsMut) -> Option<(*const f32, usize)> {
         match self {
-            Begin::Zero => None,
-            Begin::Result => Some((output.ptr().cast_const(), output.stride())),
-            Begin::Value(rows) => {
+            Summand::None => None,
+            Summand::Result => Some((output.ptr().cast_const(), output.stride())),
+            Summand::Value(rows) => {
                 assert!(rows.count() == output.count() && rows.width() == output.width(), "summands have other sizes");
                 Some((rows.ptr(), rows.stride()))
             }
@@ -265,11 +265,11 @@ pub fn direct(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, ou
     if !weights.joined {
         return products(cx, g, weights, input, output, around);
     }
-    let begin = match around.begin {
-        Begin::Value(rows) => Begin::Value(rows.joined(weights.fold)),
-        begin => begin,
+    let summand = match around.summand {
+        Summand::Value(rows) => Summand::Value(rows.joined(weights.fold)),
+        summand => summand,
     };
-    let (g, output, around) = (&g.folded(weights.fold), &output.joined(weights.fold), &Around { begin, ..*around });
+    let (g, output, around) = (&g.folded(weights.fold), &output.joined(weights.fold), &Around { summand, ..*around });
     let wide = g.widened();
     if wide.from.w == g.from.w && input.stride() == input.width() {
         return products(cx, &wide, weights, input, output, around);
@@ -345,11 +345,11 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
             point(g, weights.joined, &input, first, rows.clone(), zeros, table);
         }
         let column = group * g.group_out();
-        let begin = around.begin.pointer(output);
+        let summand = around.summand.pointer(output);
         let at = |(from, stride): (*const f32, usize)| (from.wrapping_add(rows.start * stride + column), stride);
         // SAFETY: `point` and the prologue leave pointers to rows of the input, of its prepared copy or of zeros that
         // are as long as a tap. The task writes the outputs of its panels in its rows, which no other task does;
-        // `begin` lies as the output does.
+        // `summand` lies as the output does.
         let product = unsafe {
             Product::new(
                 &weights.groups[group],
@@ -357,7 +357,7 @@ fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, outp
                 count,
                 panels,
                 (output.ptr().wrapping_add(rows.start * output.stride() + column), output.stride()),
-                begin.map(at),
+                summand.map(at),
                 around.range,
             )
         };

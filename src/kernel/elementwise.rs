@@ -1,7 +1,7 @@
 //! Sums, functions and per-channel scales of rows; bound by memory.
 
 use super::conv::{Context, Prologue};
-use super::isa::{Isa, LANES, Lanes, Task};
+use super::isa::{LANES, Lanes, Task};
 use super::product::Range;
 use super::rows::{Rows, RowsMut};
 
@@ -14,39 +14,33 @@ pub(super) fn blocks(cx: &Context, count: usize, width: usize, work: impl Fn(std
     cx.threads.run(tasks, |task, _| work(count * task / tasks..count * (task + 1) / tasks));
 }
 
-/// `values = function(values)`.
-pub fn map(cx: &Context, values: &mut RowsMut, function: impl Fn(f32) -> f32 + Sync) {
+/// Calls `work` with the number of each row and the row.
+pub(super) fn each_row(cx: &Context, values: &mut RowsMut, work: impl Fn(usize, &mut [f32]) + Sync) {
     let values = &*values;
     blocks(cx, values.count(), values.width(), |rows| {
         for row in rows {
-            // SAFETY: each row is written once.
-            unsafe { values.row_shared(row) }.iter_mut().for_each(|x| *x = function(*x));
+            // SAFETY: each row is met once.
+            work(row, unsafe { values.row_shared(row) });
         }
     });
+}
+
+/// `values = function(values)`.
+pub fn map(cx: &Context, values: &mut RowsMut, function: impl Fn(f32) -> f32 + Sync) {
+    each_row(cx, values, |_, row| row.iter_mut().for_each(|x| *x = function(*x)));
 }
 
 /// `to = from`.
 pub fn copy(cx: &Context, from: Rows, to: &mut RowsMut) {
     assert!(from.count() == to.count() && from.width() == to.width(), "other sizes");
-    let to = &*to;
-    blocks(cx, to.count(), to.width(), |rows| {
-        for row in rows {
-            // SAFETY: each row is written once.
-            unsafe { to.row_shared(row) }.copy_from_slice(from.row(row));
-        }
-    });
+    each_row(cx, to, |at, row| row.copy_from_slice(from.row(at)));
 }
 
 /// `to = range(to + from)`.
 pub fn add(cx: &Context, from: Rows, to: &mut RowsMut, range: Range) {
     assert!(from.count() == to.count() && from.width() == to.width(), "other sizes");
-    let (isa, to): (Isa, _) = (cx.isa, &*to);
-    blocks(cx, to.count(), to.width(), |rows| {
-        for row in rows {
-            // SAFETY: each row is written once.
-            isa.run(Add { from: from.row(row), to: unsafe { to.row_shared(row) }, range });
-        }
-    });
+    let isa = cx.isa;
+    each_row(cx, to, |at, row| isa.run(Add { from: from.row(at), to: row, range }));
 }
 
 struct Add<'a> {
@@ -78,14 +72,9 @@ impl Task for Add<'_> {
 
 /// `to = range(scale · to + shift)`, with a scale and a shift for each column.
 pub fn scale(cx: &Context, terms: &Prologue, range: Range, to: &mut RowsMut) {
-    let (isa, to): (Isa, _) = (cx.isa, &*to);
+    let isa = cx.isa;
     assert!(terms.scale.len() == to.width() && terms.shift.len() == to.width(), "terms of other channels");
-    blocks(cx, to.count(), to.width(), |rows| {
-        for row in rows {
-            // SAFETY: each row is written once.
-            isa.run(Scale { terms, range, to: unsafe { to.row_shared(row) } });
-        }
-    });
+    each_row(cx, to, |_, row| isa.run(Scale { terms, range, to: row }));
 }
 
 struct Scale<'a> {

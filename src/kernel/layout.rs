@@ -1,7 +1,7 @@
 //! Between the order that users see, `[n, c, h, w]`, and rows of channels.
 
 use super::conv::Context;
-use super::elementwise::blocks;
+use super::elementwise::each_row;
 use super::rows::{Rows, RowsMut};
 use crate::tensor::Nchw;
 
@@ -59,17 +59,12 @@ pub fn shortcut(cx: &Context, sizes: [Nchw; 2], stride: [usize; 2], front: usize
     assert!(from.count() == size.n * size.h * size.w && from.width() == size.c, "other sizes");
     assert!(to.count() == result.n * result.h * result.w && front + size.c <= to.width(), "other sizes");
     assert!(result.n == size.n && (result.h - 1) * stride[0] < size.h && (result.w - 1) * stride[1] < size.w);
-    let to = &*to;
-    blocks(cx, to.count(), to.width(), |rows| {
-        for row in rows {
-            let (line, x) = (row / result.w, row % result.w);
-            let y = line / result.h * size.h + line % result.h * stride[0];
-            // SAFETY: each row is written once.
-            let to = unsafe { to.row_shared(row) };
-            to[..front].fill(0.0);
-            to[front..front + size.c].copy_from_slice(from.row(y * size.w + x * stride[1]));
-            to[front + size.c..].fill(0.0);
-        }
+    each_row(cx, to, |at, row| {
+        let (line, x) = (at / result.w, at % result.w);
+        let y = line / result.h * size.h + line % result.h * stride[0];
+        row[..front].fill(0.0);
+        row[front..front + size.c].copy_from_slice(from.row(y * size.w + x * stride[1]));
+        row[front + size.c..].fill(0.0);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::conv::{self, Around, Begin, Context, Geometry, Weights};
+use super::conv::{self, Around, Context, Geometry, Summand, Weights};
 use super::elementwise;
 use super::isa::Isa;
 use super::product::Range;
@@ -31,7 +31,7 @@ pub fn peak_gflops(threads: &Threads) -> f64 {
     let pixels = size.h * size.w;
     let (from, mut to) = (vec![0.5; pixels * size.c], vec![0.0; pixels * size.c]);
     let (from, mut to) = (Rows::of(&from, pixels, size.c), RowsMut::of(&mut to, pixels, size.c));
-    let around = Around { prologue: None, begin: Begin::Zero, range: Range::ALL };
+    let around = Around { prologue: None, summand: Summand::None, range: Range::ALL };
     let mut cx = Context { isa, threads, scratch: &mut Scratch::default() };
     let seconds = fastest(20, || conv::direct(&mut cx, &g, &weights, from, &mut to, &around));
     2.0 * (pixels * size.c * size.c) as f64 / seconds / 1e9

@@ -190,12 +190,6 @@ impl Range {
 
     /// Numbers brought into the range; NaN stays.
     #[inline(always)]
-    fn apply_wide<L: Lanes>(self, lanes: L, v: L::Wide) -> L::Wide {
-        lanes.wide_clamp(v, self.low, self.high)
-    }
-
-    /// Numbers brought into the range; NaN stays.
-    #[inline(always)]
     pub(super) fn apply<L: Lanes>(self, lanes: L, v: L::V) -> L::V {
         lanes.min(lanes.splat(self.high), lanes.max(lanes.splat(self.low), v))
     }
@@ -210,7 +204,7 @@ pub(super) struct Product<'a> {
     panels: (usize, usize),
     out: *mut f32,
     stride: usize,
-    begin: Option<(*const f32, usize)>,
+    summand: Option<(*const f32, usize)>,
     range: Range,
     /// Whether weights come from beyond the second-level cache.
     streams: bool,
@@ -229,25 +223,25 @@ struct Gather {
 
 impl<'a> Product<'a> {
     /// `count` rows times the outputs of these panels. `rows` holds `[tap][row]`, where a row's elements of a tap begin,
-    /// and then [`MAX_ROWS`] more that are not read from. `out` is output 0 of row 0, with the distance of rows. `begin` is
-    /// what is added to the sums: values that lie as the results do, or the results themselves.
+    /// and then [`MAX_ROWS`] more that are not read from. `out` is output 0 of row 0, with the distance of rows. `summand`
+    /// is what is added to the sums: values that lie as the results do, or the results themselves.
     ///
     /// # Safety
     /// Each pointer of a row can be read for the length of a tap. In each of `count` rows of `out` the outputs of the
-    /// panels can be written, those of `begin` read; nobody else uses them until the product has run.
+    /// panels can be written, those of `summand` read; nobody else uses them until the product has run.
     pub(super) unsafe fn new(
         packed: &'a Packed,
         rows: &'a [*const f32],
         count: usize,
         panels: std::ops::Range<usize>,
         (out, stride): (*mut f32, usize),
-        begin: Option<(*const f32, usize)>,
+        summand: Option<(*const f32, usize)>,
         range: Range,
     ) -> Self {
         assert!(packed.taps * count + MAX_ROWS <= rows.len() && panels.end <= packed.panels());
         let streams = RESIDENT < packed.weight.len();
         let panels = (panels.start, panels.end);
-        Product { packed, rows, count, panels, out, stride, begin, range, streams, gather: None }
+        Product { packed, rows, count, panels, out, stride, summand, range, streams, gather: None }
     }
 
     /// Lets each block of the summed axis be copied into `values` before it is multiplied: rows that are far apart fall
@@ -384,15 +378,15 @@ impl Product<'_> {
     ) {
         let stride = self.stride;
         let out = self.out.wrapping_add(row * stride + part.first);
-        let begin = if part.is_first {
-            self.begin.map(|(from, stride)| (from.wrapping_add(row * stride + part.first), stride))
+        let summand = if part.is_first {
+            self.summand.map(|(from, stride)| (from.wrapping_add(row * stride + part.first), stride))
         } else {
             Some((out.cast_const(), stride))
         };
-        // SAFETY: `row + M <= count`; in each of M rows `out` and `begin` hold `width` floats from `first` on, all of
+        // SAFETY: `row + M <= count`; in each of M rows `out` and `summand` hold `width` floats from `first` on, all of
         // P panels where `FULL` (`Product`'s contract, and `tile`). `rows` holds `count` pointers and more for each tap,
-        // each readable for the length of a tap; `weight` and `bias` are slices of `Packed` that
-        // hold P panels. Pointers ahead are only prefetched.
+        // each readable for the length of a tap; `weight` and `bias` are slices of `Packed` that hold P panels. Pointers
+        // ahead are only prefetched.
         unsafe {
             let mut sums = [[lanes.wide_splat(0.0); P]; M];
             let rows = part.rows.add(row);
@@ -432,7 +426,7 @@ impl Product<'_> {
                     }
                 }
             }
-            if let Some((from, stride)) = begin {
+            if let Some((from, stride)) = summand {
                 for i in 0..M {
                     for p in 0..P {
                         let from = from.add(i * stride + p * PANEL);
@@ -446,10 +440,11 @@ impl Product<'_> {
                 }
             }
             if let Some(bias) = part.bias {
+                let Range { low, high } = self.range;
                 for p in 0..P {
                     let bias = lanes.wide_load(bias.add(p * PANEL));
                     for i in 0..M {
-                        sums[i][p] = self.range.apply_wide(lanes, lanes.wide_add(sums[i][p], bias));
+                        sums[i][p] = lanes.wide_clamp(lanes.wide_add(sums[i][p], bias), low, high);
                     }
                 }
             }

@@ -2,19 +2,14 @@
 
 use super::activation::exp;
 use super::conv::Context;
-use super::elementwise::blocks;
+use super::elementwise::each_row;
 use super::isa::{LANES, Lanes, Task};
 use super::rows::RowsMut;
 
 /// `row = exp(row) / Σ exp(row)`, or the logarithm of it, relative to the largest element so that nothing overflows.
 pub fn softmax(cx: &Context, log: bool, values: &mut RowsMut) {
-    let (isa, values) = (cx.isa, &*values);
-    blocks(cx, values.count(), values.width(), |rows| {
-        for row in rows {
-            // SAFETY: each row is written once.
-            isa.run(Row { log, row: unsafe { values.row_shared(row) } });
-        }
-    });
+    let isa = cx.isa;
+    each_row(cx, values, |_, row| isa.run(Row { log, row }));
 }
 
 struct Row<'a> {

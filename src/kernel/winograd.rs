@@ -1,9 +1,9 @@
 //! Convolutions of 3x3 and 5x5 taps at stride 1 by Winograd's minimal filtering (Lavin & Gray 2015, arXiv:1509.09308).
 //!
 //! An input tile of `n²` pixels gives `m²` outputs, `m` less by the taps but one: `out = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A`.
-//! The products at each of the `n²` positions of all tiles and channels are one matrix product, on the same tiles in registers as any other.
-//! The points of F(4,3) and F(2,5) are 0, ±1/√2, ±√2 and ∞: half the error of 0, ±1, ±2 (Barabasz et al. 2018, arXiv:1803.10986
-//! search for such points). `G` is applied in f64 and rounded once.
+//! The products at each of the `n²` positions of all tiles and channels are one matrix product, on the same tiles in
+//! registers as any other. The points of F(4,3) and F(2,5) are 0, ±1/√2, ±√2 and ∞: half the error of 0, ±1, ±2
+//! (Barabasz et al. 2018, arXiv:1803.10986 search for such points). `G` is applied in f64 and rounded once.
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::sync::Arc;
@@ -246,7 +246,7 @@ fn run<const M: usize, const N: usize>(
     let across = [g.to.h.div_ceil(M), g.to.w.div_ceil(M)];
     let tiles = g.to.n * across[0] * across[1];
     let positions = N * N;
-    let job = Job::<M, N> { g, weights, from, to, around, across, zeros: &[], begin: around.begin.pointer(to) };
+    let job = Job::<M, N> { g, weights, from, to, around, across, zeros: &[], summand: around.summand.pointer(to) };
     if 2 * BLOCK <= tiles {
         let blocks = tiles.div_ceil(BLOCK).next_multiple_of(threads.count());
         let most = tiles.div_ceil(blocks);
@@ -303,10 +303,10 @@ struct Job<'a, const M: usize, const N: usize> {
     /// Tiles along height and width.
     across: [usize; 2],
     zeros: &'a [f32],
-    begin: Option<(*const f32, usize)>,
+    summand: Option<(*const f32, usize)>,
 }
 
-// SAFETY: the pointer in `begin` is into a value that is borrowed for the call; each tile reads and writes its own
+// SAFETY: the pointer in `summand` is into a value that is borrowed for the call; each tile reads and writes its own
 // pixels.
 unsafe impl<const M: usize, const N: usize> Sync for Job<'_, M, N> {}
 
@@ -412,7 +412,7 @@ impl<const M: usize, const N: usize> Task for Gather<'_, M, N> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let Job { g, to, around, begin, weights, .. } = self.job;
+        let Job { g, to, around, summand, weights, .. } = self.job;
         let [n, y, x] = self.job.corner(self.tile);
         let m = self.block.m.wrapping_add((self.tile - self.block.first) * g.to.c);
         let step = step(self.block.count, g.to.c);
@@ -439,7 +439,7 @@ impl<const M: usize, const N: usize> Task for Gather<'_, M, N> {
                     for j in 0..width {
                         let pixel = first + i * g.to.w + j;
                         let mut sum = l.add(row[j], bias);
-                        if let Some((from, stride)) = begin {
+                        if let Some((from, stride)) = summand {
                             sum = l.add(sum, l.load(from.add(pixel * stride + c)));
                         }
                         l.store(to.ptr().add(pixel * to.stride() + c), around.range.apply(l, sum));

@@ -1,28 +1,26 @@
 //! Lets a convolution pad its own input where a layer of zeros stands in front of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::Optimised;
 use crate::ir::{NodeId, ValueId};
 use crate::op::Op;
 use crate::op::conv::Conv;
 use crate::op::geom::{Padding, Windows};
-use crate::op::pad::Fill;
+use crate::op::pad::{Fill, Pad};
 
 pub(super) fn fold_pad(optimised: &mut Optimised) {
     let shown = optimised.net.shown();
     for id in optimised.net.topological() {
-        if !matches!(optimised.net.node(id).op, Op::Pad(_)) {
-            continue;
-        }
-        let path = optimised.net.node(id).path.clone();
-        match foldable(optimised, id, &shown) {
+        let node = optimised.net.node(id);
+        let Op::Pad(pad) = &node.op else { continue };
+        let path = node.path.clone();
+        match foldable(optimised, id, pad, &shown) {
             Ok((user, conv)) => {
                 let operand = optimised.net.operands(id)[0];
                 let into = optimised.net.node(user).path.clone();
                 optimised.net.set_op(user, Op::Conv(conv));
                 optimised.net.replace_operands(id.into(), operand);
-                optimised.net.replace_outputs(&HashMap::from([(id.into(), operand)]));
                 optimised.net.remove(id, Some(operand.node));
                 optimised.params.remove(&id);
                 optimised.note("fold_pad", &path, true, format!("padding of `{into}`"));
@@ -33,9 +31,8 @@ pub(super) fn fold_pad(optimised: &mut Optimised) {
 }
 
 /// The convolution behind, with the padding of both; or why not.
-fn foldable(optimised: &Optimised, id: NodeId, shown: &HashSet<ValueId>) -> Result<(NodeId, Conv), String> {
+fn foldable(optimised: &Optimised, id: NodeId, pad: &Pad, shown: &HashSet<ValueId>) -> Result<(NodeId, Conv), String> {
     let net = &optimised.net;
-    let Op::Pad(pad) = &net.node(id).op else { return Err("it is no padding".to_owned()) };
     if pad.fill != Fill::Constant(0.0) {
         return Err("it does not pad with zeros".to_owned());
     }

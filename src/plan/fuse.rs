@@ -129,7 +129,7 @@ impl Fuser<'_> {
         let kernel = select::kernel(op, &reads, &results, self.dims, prologue.is_some(), options);
         let (mut residual, mut activation) = (None, None);
         let mut tail = id;
-        if kernel.begins_with_a_value()
+        if kernel.adds_a_value()
             && let Some(user) = self.only_user(tail.into())
             && let Some(other) = self.joins(tail, user, id)
         {

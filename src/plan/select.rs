@@ -1,5 +1,4 @@
-//! Which kernel computes a step: a function of its geometry alone, never of the batch or the number of threads, so that
-//! results do not depend on them.
+//! Which kernel computes a step: a function of its geometry alone, never of the batch or the number of threads.
 
 use std::collections::HashMap;
 
@@ -76,7 +75,7 @@ pub fn key(g: &Geometry) -> String {
 }
 
 impl Kernel {
-    /// The kernels that can be forced by their names, without their spaces: those of convolutions with a choice.
+    /// The kernels that can be forced, those of convolutions with a choice, with their names for that.
     pub const FORCIBLE: [(&str, Kernel); 5] = [
         ("product", Kernel::Product),
         ("joined", Kernel::JoinedProduct),
@@ -147,8 +146,8 @@ impl Kernel {
         }
     }
 
-    /// Whether its sums can begin with a value, as a skip connection joins them.
-    pub(super) fn begins_with_a_value(self) -> bool {
+    /// Whether a value can be added to its sums, as a skip connection joins them.
+    pub(super) fn adds_a_value(self) -> bool {
         matches!(self, Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_))
     }
 

@@ -67,8 +67,21 @@ fn head(key: u128, packed: &[f32]) -> [u8; HEAD] {
     head
 }
 
+/// The packed weights of the folder's file; where it has no sound one they are made, and kept.
+pub(super) fn find_or_make(folder: &Path, key: u128, floats: usize, make: impl FnOnce() -> Buffer) -> (Buffer, Kept) {
+    if let Some(packed) = read(folder, key, floats) {
+        return (packed, Kept::Found);
+    }
+    let packed = make();
+    let kept = match write(folder, key, &packed) {
+        Ok(()) => Kept::Written,
+        Err(error) => Kept::Failed(error.to_string()),
+    };
+    (packed, kept)
+}
+
 /// The packed weights, where the folder has a sound file of them.
-pub(super) fn read(folder: &Path, key: u128, floats: usize) -> Option<Buffer> {
+fn read(folder: &Path, key: u128, floats: usize) -> Option<Buffer> {
     let mut file = File::open(path(folder, key)).ok()?;
     let length = (HEAD + floats * size_of::<f32>()) as u64;
     if file.metadata().ok()?.len() != length {
@@ -81,7 +94,7 @@ pub(super) fn read(folder: &Path, key: u128, floats: usize) -> Option<Buffer> {
 }
 
 /// Keeps packed weights.
-pub(super) fn write(folder: &Path, key: u128, packed: &[f32]) -> Result<(), DataError> {
+fn write(folder: &Path, key: u128, packed: &[f32]) -> Result<(), DataError> {
     fs::create_dir_all(folder).map_err(DataError::io("write", folder))?;
     write_atomic(path(folder, key), |out| {
         out.write_all(&head(key, packed))?;

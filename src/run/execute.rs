@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::prepare::{Form, Prepared};
-use crate::kernel::conv::{self, Around, Begin, Context};
+use crate::kernel::conv::{self, Around, Context, Summand};
 use crate::kernel::product::Range;
 use crate::kernel::rows::{Others, Rows, RowsMut, split};
 use crate::kernel::{activation, depthwise, elementwise, layout, linear, lrn, pooling, softmax, winograd};
@@ -28,13 +28,13 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
         (Op::Conv(op), _, Some(form)) => {
             let g = geometry(op, &step.inputs[0].dims, &step.outputs[0].dims);
             let from = others.read(step.inputs[0].place);
-            let begin = match step.inputs.last() {
-                Some(summand) if step.has_residual && summand.place == step.outputs[0].place => Begin::Result,
-                Some(summand) if step.has_residual => Begin::Value(others.read(summand.place)),
-                _ => Begin::Zero,
+            let summand = match step.inputs.last() {
+                Some(value) if step.has_residual && value.place == step.outputs[0].place => Summand::Result,
+                Some(value) if step.has_residual => Summand::Value(others.read(value.place)),
+                _ => Summand::None,
             };
             let prologue = prepared.and_then(|prepared| prepared.prologue.as_ref());
-            let around = Around { prologue, begin, range: bounds };
+            let around = Around { prologue, summand, range: bounds };
             match form {
                 Form::Product(weights) => conv::direct(cx, &g, weights, from, &mut to, &around),
                 Form::Winograd(weights) => winograd::convolve(cx, &g, weights, from, &mut to, &around),

@@ -150,25 +150,18 @@ pub(super) fn prepare(
     });
     let spans: Vec<Span<usize>> = spans.collect();
     let sources = |id: NodeId| optimised.params.get(&id).map_or(&[][..], |sources| sources);
-    let key = cache.map(|_| {
-        let packed = plan.steps.iter().zip(&packings);
-        let described = packed.filter_map(|(step, packing)| Some((*packing.as_ref()?, sources(step.node))));
-        cache::key(&format!("{:?}", described.collect::<Vec<_>>()), tensors)
-    });
-    let found = cache.zip(key).and_then(|(folder, key)| cache::read(folder, key, total));
-    let is_found = found.is_some();
-    let packed = Arc::new(found.unwrap_or_else(|| {
-        let weight = |at: usize| scaled(sources(plan.steps[at].node).first()?, tensors);
-        pack(&packings, &spans, total, (threads, isa), weight)
-    }));
-    let kept = match (cache, key) {
-        (Some(_), _) if is_found => Kept::Found,
-        (Some(folder), Some(key)) => match cache::write(folder, key, &packed) {
-            Ok(()) => Kept::Written,
-            Err(error) => Kept::Failed(error.to_string()),
-        },
-        _ => Kept::Off,
+    let weight = |at: usize| scaled(sources(plan.steps[at].node).first()?, tensors);
+    let make = || pack(&packings, &spans, total, (threads, isa), weight);
+    let (packed, kept) = match cache {
+        None => (make(), Kept::Off),
+        Some(folder) => {
+            let packed = plan.steps.iter().zip(&packings);
+            let described = packed.filter_map(|(step, packing)| Some((*packing.as_ref()?, sources(step.node))));
+            let key = cache::key(&format!("{:?}", described.collect::<Vec<_>>()), tensors);
+            cache::find_or_make(folder, key, total, make)
+        }
     };
+    let packed = Arc::new(packed);
     let done: Vec<OnceLock<Prepared>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
     threads.run(plan.steps.len(), |at, _| {
         let step = &plan.steps[at];
@@ -190,7 +183,7 @@ pub(super) fn prepare(
     Parameters { steps: steps.collect(), packed, kept }
 }
 
-/// Floats that the weights of a step begin at a multiple of: two cache lines.
+/// The weights of a step begin at a multiple of so many floats: two cache lines.
 const ALIGN: usize = 4 * LANES;
 
 /// Packs the weights of every step into its span.

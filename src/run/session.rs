@@ -43,7 +43,7 @@ impl Session {
 
     /// Runs a batch: for each input of the net an array `[N, …]`, for each output an array `[N, …]`, which stays until
     /// the next run. Nothing is allocated when the run before had the same batch size, unless the plan has steps by
-    /// plain loops.
+    /// plain loops or kernels of more than 2,500 taps.
     ///
     /// # Errors
     /// When an input is missing, one is too many, or sizes do not fit.

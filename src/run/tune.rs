@@ -13,7 +13,7 @@ use super::RunError;
 use super::prepare::{Form, Packing};
 use crate::data::write_atomic;
 use crate::kernel::buffer::Buffer;
-use crate::kernel::conv::{Around, Begin, Context, Geometry, direct};
+use crate::kernel::conv::{Around, Context, Geometry, Summand, direct};
 use crate::kernel::isa::Isa;
 use crate::kernel::product::Range;
 use crate::kernel::rows::{Rows, RowsMut};
@@ -106,7 +106,7 @@ fn time(g: &Geometry, kernel: Kernel, isa: Isa, threads: &Threads, flush: &Buffe
     let (pixels, results) = (g.from.h * g.from.w, g.to.h * g.to.w);
     let (from, mut to) = (Buffer::zeros(pixels * g.from.c), Buffer::zeros(results * g.to.c));
     let (from, mut to) = (Rows::of(&from, pixels, g.from.c), RowsMut::of(&mut to, results, g.to.c));
-    let around = Around { prologue: None, begin: Begin::Zero, range: Range::ALL };
+    let around = Around { prologue: None, summand: Summand::None, range: Range::ALL };
     let mut scratch = Scratch::default();
     let mut cx = Context { isa, threads, scratch: &mut scratch };
     let mut once = || {

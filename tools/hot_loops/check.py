@@ -24,9 +24,7 @@ LOOPS = {
 KERNEL = re.compile(r"^[0-9a-f]+ <(.*isa.*x86.*run.*inner.*)>:$")
 LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
 JUMP = re.compile(r"^j\w+\s+(?:0x)?([0-9a-f]+)\b")
-# By rsp, or by rbp where that is the frame's.
-STACK = re.compile(r"[xyz]mm\d+.*\[r[sb]p|\[r[sb]p[^\]]*\].*[xyz]mm\d+")
-FRAMELESS = re.compile(r"[xyz]mm\d+.*\[rsp|\[rsp[^\]]*\].*[xyz]mm\d+")
+VECTOR = re.compile(r"[xyz]mm\d+")
 
 
 def main():
@@ -39,14 +37,15 @@ def main():
     text = open(chosen.listing).read() if chosen.listing else disassemble(chosen.binary)
     found, spilled = {name: 0 for name in LOOPS}, {name: [] for name in LOOPS}
     for kernel in kernels(text):
+        # By rsp, or by rbp where that is the frame's.
         has_frame = any(re.fullmatch(r"mov\s+rbp,rsp", line) for _, line in kernel)
-        stack = STACK if has_frame else FRAMELESS
+        stack = re.compile(r"\[r[sb]p" if has_frame else r"\[rsp")
         for loop in innermost(kernel):
             for name, wanted in LOOPS.items():
                 counts = {pattern: sum(bool(re.match(pattern, line)) for line in loop) for pattern in [*wanted, ADD]}
                 if counts == {ADD: max(wanted.values()), **wanted}:
                     found[name] += 1
-                    spilled[name] += [line for line in loop if stack.search(line)]
+                    spilled[name] += [line for line in loop if stack.search(line) and VECTOR.search(line)]
     bad = False
     for name, loops in found.items():
         spills = spilled[name]

@@ -1,7 +1,7 @@
 //! Instruction sets behind one face: eight lanes of `f32`, and sixteen for matrix products.
 //!
 //! A kernel is a [`Task`], written once over [`Lanes`]; [`Isa::run`] compiles it once for each instruction set. A value
-//! of a lanes type is the proof that the machine has its instructions: only [`Isa::detect`] makes one that needs any.
+//! of a lanes type is the proof that the machine has its instructions: only its own `detect` makes one that needs any.
 //!
 //! A new instruction set is a file with a type that implements [`Lanes`], a variant of [`Isa`] and its detection; the
 //! kernels and their tests take it up as they are.
