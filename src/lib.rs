@@ -8,6 +8,7 @@ pub mod data;
 pub mod diag;
 pub mod dim;
 pub mod elab;
+pub mod grad;
 pub mod ir;
 pub mod kernel;
 pub mod measure;
@@ -20,6 +21,7 @@ pub mod run;
 pub mod shape;
 pub mod syntax;
 pub mod tensor;
+pub mod train;
 pub mod weights;
 
 pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};

@@ -63,22 +63,50 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Dense row-major `f32` data, borrowed.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// The sizes, batch first; their product is the length of `data`.
-    pub dims: &'a [usize],
-    /// The elements.
-    pub data: &'a [f32],
+/// A number that operators compute with: `f32` in nets, `f64` where rules are proved.
+pub trait Element: Copy + Default + PartialEq + Send + Sync + fmt::Debug + 'static {
+    /// The same number in `f64`.
+    fn f64(self) -> f64;
+    /// The nearest number.
+    fn of(x: f64) -> Self;
 }
 
-/// Dense row-major `f32` data, borrowed for writing.
-#[derive(Debug)]
-pub struct ViewMut<'a> {
+impl Element for f32 {
+    fn f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+}
+
+impl Element for f64 {
+    fn f64(self) -> f64 {
+        self
+    }
+
+    fn of(x: f64) -> Self {
+        x
+    }
+}
+
+/// Dense row-major data, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, E = f32> {
     /// The sizes, batch first; their product is the length of `data`.
     pub dims: &'a [usize],
     /// The elements.
-    pub data: &'a mut [f32],
+    pub data: &'a [E],
+}
+
+/// Dense row-major data, borrowed for writing.
+#[derive(Debug)]
+pub struct ViewMut<'a, E = f32> {
+    /// The sizes, batch first; their product is the length of `data`.
+    pub dims: &'a [usize],
+    /// The elements.
+    pub data: &'a mut [E],
 }
 
 /// The sizes of a feature map with its batch, in the field's order.

@@ -29,7 +29,7 @@ impl Planning {
             None => Machine::default(),
         };
         let forced = Kernel::from_environment().map_err(Failure::Call)?;
-        Ok(plan::Options { exact: self.exact, forced, machine, picks: None })
+        Ok(plan::Options { exact: self.exact, forced, machine, ..plan::Options::default() })
     }
 }
 

@@ -6,7 +6,7 @@
 use super::conv::Context;
 use super::elementwise::{blocks, each_row, map};
 use super::isa::{LANES, Lanes, Task};
-use super::rows::RowsMut;
+use super::rows::{Rows, RowsMut};
 use crate::op::activation::Activation;
 
 /// `values = activation(values)`.
@@ -30,6 +30,87 @@ pub fn activate(cx: &Context, activation: Activation, values: &mut RowsMut) {
 
 /// Elements of dense rows that are taken together.
 const STRETCH: usize = 1024;
+
+/// `values = values · activation'`, where `at` is the activation's result or its operand: see
+/// [`Activation::differentiates_by_result`].
+pub fn differentiate(cx: &Context, activation: Activation, at: Rows, values: &mut RowsMut) {
+    assert!(at.count() == values.count() && at.width() == values.width(), "other sizes");
+    let isa = cx.isa;
+    if let (Some(from), Some(_)) = (at.dense(0, at.count()), values.as_rows().dense(0, at.count())) {
+        let (len, values) = (from.len(), &*values);
+        return blocks(cx, len.div_ceil(STRETCH), STRETCH, |stretches| {
+            let (first, end) = (stretches.start * STRETCH, len.min(stretches.end * STRETCH));
+            // SAFETY: each stretch of the dense rows is written once.
+            let row = unsafe { std::slice::from_raw_parts_mut(values.ptr().add(first), end - first) };
+            isa.run(Slope { activation, at: &from[first..end], row });
+        });
+    }
+    each_row(cx, values, |index, row| isa.run(Slope { activation, at: at.row(index), row }));
+}
+
+struct Slope<'a> {
+    activation: Activation,
+    at: &'a [f32],
+    row: &'a mut [f32],
+}
+
+impl Task for Slope<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        assert_eq!(self.at.len(), self.row.len());
+        // A macro, because a closure would not become part of the function that has the instructions.
+        macro_rules! each {
+            ($at:ident, $gradient:ident => $value:expr) => {
+                for first in (0..self.row.len()).step_by(LANES) {
+                    let count = LANES.min(self.row.len() - first);
+                    // SAFETY: both slices hold `count` floats from `first` on.
+                    unsafe {
+                        let to = self.row.as_mut_ptr().add(first);
+                        let $at = l.load_up_to(self.at.as_ptr().add(first), count);
+                        let $gradient = l.load_up_to(to, count);
+                        l.store_part(to, $value, count);
+                    }
+                }
+            };
+        }
+        let zero = l.splat(0.0);
+        match self.activation {
+            Activation::Relu => each!(y, g => l.select_less(zero, y, g, zero)),
+            Activation::Relu6 => each!(y, g => {
+                l.select_less(y, l.splat(6.0), l.select_less(zero, y, g, zero), zero)
+            }),
+            Activation::LeakyRelu { slope } if 0.0 <= slope => {
+                each!(y, g => l.select_less(zero, y, g, l.mul(l.splat(slope as f32), g)))
+            }
+            Activation::Sigmoid => each!(y, g => l.mul(g, l.mul(y, l.sub(l.splat(1.0), y)))),
+            Activation::Tanh { scale, slope } => {
+                let (top, below) = (l.splat((scale * slope) as f32), l.splat((-slope / scale) as f32));
+                each!(y, g => l.mul(g, l.fma(l.mul(below, y), y, top)))
+            }
+            Activation::Silu => each!(x, g => {
+                let s = sigmoid(l, x);
+                let rest = l.mul(x, l.sub(l.splat(1.0), s));
+                l.mul(g, l.fma(s, rest, s))
+            }),
+            Activation::HardSwish => each!(x, g => {
+                let slope = l.fma(l.splat(1.0 / 3.0), x, l.splat(0.5));
+                let inside = l.select_less(l.splat(-3.0), x, l.mul(g, slope), zero);
+                l.select_less(x, l.splat(3.0), inside, g)
+            }),
+            Activation::HardSigmoid => each!(x, g => {
+                let inside = l.select_less(l.splat(-3.0), x, l.mul(g, l.splat(1.0 / 6.0)), zero);
+                l.select_less(x, l.splat(3.0), inside, zero)
+            }),
+            Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Gelu | Activation::GeluTanh => {
+                for (to, &at) in self.row.iter_mut().zip(self.at) {
+                    *to *= self.activation.derivative(f64::from(at)) as f32;
+                }
+            }
+        }
+    }
+}
 
 fn has_vector_form(activation: Activation) -> bool {
     match activation {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
+use super::elementwise::each_row;
 use super::isa::{Isa, LANES, Lanes, MAX_ROWS, Task};
 use super::product::{self, PANEL, Packed, Product, Range};
 use super::rows::{Rows, RowsMut};
@@ -38,6 +39,11 @@ impl Geometry {
     /// Output channels of a group.
     pub fn group_out(&self) -> usize {
         self.to.c / self.groups
+    }
+
+    /// Whether each channel is convolved by itself.
+    pub fn is_depthwise(&self) -> bool {
+        1 < self.groups && self.groups == self.from.c && self.groups == self.to.c
     }
 
     /// Output pixels.
@@ -270,22 +276,34 @@ pub fn direct(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, ou
         summand => summand,
     };
     let (g, output, around) = (&g.folded(weights.fold), &output.joined(weights.fold), &Around { summand, ..*around });
-    let wide = g.widened();
-    if wide.from.w == g.from.w && input.stride() == input.width() {
-        return products(cx, &wide, weights, input, output, around);
-    }
     let mut padded = std::mem::take(&mut cx.scratch.padded);
-    padded.resize(wide.from.n * wide.from.h * wide.from.w * wide.from.c, 0.0);
-    widen(g, &wide, input, &mut padded);
-    let rows = Rows::of(&padded, wide.from.n * wide.from.h * wide.from.w, wide.from.c);
+    let (wide, rows) = widened(cx, g, input, &mut padded);
     products(cx, &wide, weights, rows, output, around);
     cx.scratch.padded = padded;
 }
 
-/// Copies the input between columns of zeros.
-fn widen(g: &Geometry, wide: &Geometry, input: Rows, padded: &mut [f32]) {
+/// The input between columns of zeros, so that every window lies inside: as it is where it needs none, else a copy in
+/// `padded`. And the convolution of that.
+pub(super) fn widened<'a>(
+    cx: &Context,
+    g: &Geometry,
+    input: Rows<'a>,
+    padded: &'a mut Vec<f32>,
+) -> (Geometry, Rows<'a>) {
+    let wide = g.widened();
+    if wide.from.w == g.from.w && input.stride() == input.width() {
+        return (wide, input);
+    }
+    let (lines, line) = (wide.from.n * wide.from.h, wide.from.w * wide.from.c);
+    padded.resize(lines * line, 0.0);
+    widen(cx, g, input, &mut RowsMut::of(padded, lines, line));
+    (wide, Rows::of(padded, lines * wide.from.w, wide.from.c))
+}
+
+/// Copies each line of the input between columns of zeros.
+fn widen(cx: &Context, g: &Geometry, input: Rows, padded: &mut RowsMut) {
     let c = g.from.c;
-    for (line, to) in padded.chunks_exact_mut(wide.from.w * c).enumerate() {
+    each_row(cx, padded, |line, to| {
         let (left, rest) = to.split_at_mut(g.before[1] * c);
         let (middle, right) = rest.split_at_mut(g.from.w * c);
         left.fill(0.0);
@@ -296,7 +314,7 @@ fn widen(g: &Geometry, wide: &Geometry, input: Rows, padded: &mut [f32]) {
                 to.copy_from_slice(input.row(line * g.from.w + x));
             }),
         }
-    }
+    });
 }
 
 fn products(cx: &mut Context, g: &Geometry, weights: &Weights, input: Rows, output: &RowsMut, around: &Around) {
@@ -402,7 +420,7 @@ impl Split {
 const TINY: usize = 100_000;
 
 /// Where the rows of each tap lie.
-fn point(
+pub(super) fn point(
     g: &Geometry,
     joined: bool,
     input: &Rows,

@@ -21,6 +21,13 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// `[tap][channel]`.
+    pub(super) fn taps(&self) -> &[f32] {
+        &self.taps
+    }
+}
+
 /// Pixels that are computed at once: their weights are loaded once.
 const PIXELS: usize = 4;
 

@@ -70,6 +70,12 @@ impl Task for Add<'_> {
     }
 }
 
+/// `to = to · from`.
+pub fn multiply(cx: &Context, from: Rows, to: &mut RowsMut) {
+    assert!(from.count() == to.count() && from.width() == to.width(), "other sizes");
+    each_row(cx, to, |at, row| row.iter_mut().zip(from.row(at)).for_each(|(to, &x)| *to *= x));
+}
+
 /// `to = range(scale · to + shift)`, with a scale and a shift for each column.
 pub fn scale(cx: &Context, terms: &Prologue, range: Range, to: &mut RowsMut) {
     let isa = cx.isa;

@@ -3,6 +3,8 @@
 
 use std::marker::PhantomData;
 
+use super::isa::Lanes;
+
 /// Where a value lies: `count` rows of `width` floats, `stride` apart, from `start` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -150,6 +152,17 @@ impl<'a> Rows<'a> {
         unsafe { std::slice::from_raw_parts(self.ptr.add(row * self.stride), self.width) }
     }
 
+    /// Eight columns of a row, or the `count` that are left.
+    ///
+    /// # Safety
+    /// The row is there, and `column + count` is at most its width.
+    #[inline(always)]
+    pub(super) unsafe fn load<L: Lanes>(&self, l: L, row: usize, column: usize, count: usize) -> L::V {
+        debug_assert!(row < self.count && column + count <= self.width);
+        // SAFETY: the caller's duty.
+        unsafe { l.load_up_to(self.ptr.add(row * self.stride + column), count) }
+    }
+
     /// The first element of the first row.
     #[inline(always)]
     pub(super) fn ptr(&self) -> *const f32 {
@@ -191,8 +204,26 @@ impl<'a> RowsMut<'a> {
         RowsMut { ptr: self.ptr, count, width, stride, lifetime: PhantomData }
     }
 
+    /// `count` rows from `first` on.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn part(&mut self, first: usize, count: usize) -> RowsMut<'_> {
+        assert!(first + count <= self.count);
+        let ptr = self.ptr.wrapping_add(first * self.stride);
+        RowsMut { ptr, count, width: self.width, stride: self.stride, lifetime: PhantomData }
+    }
+
     /// The same, to be read.
     pub fn as_rows(&self) -> Rows<'_> {
+        Rows { ptr: self.ptr, count: self.count, width: self.width, stride: self.stride, lifetime: PhantomData }
+    }
+
+    /// The same, to be read while it is written.
+    ///
+    /// # Safety
+    /// Each element is read before it is written, and through pointers.
+    pub(super) unsafe fn aliased(&self) -> Rows<'a> {
         Rows { ptr: self.ptr, count: self.count, width: self.width, stride: self.stride, lifetime: PhantomData }
     }
 

@@ -10,6 +10,10 @@ pub struct Scratch {
     parts: Buffer,
     /// An input between columns of zeros.
     pub(super) padded: Vec<f32>,
+    /// A row of zeros that outlives a use of the parts.
+    pub(super) zero_row: Vec<f32>,
+    /// The pixels of one phase of a gradient.
+    pub(super) phase: Buffer,
     /// The samples of a batch as the weights of a product, for each number of samples and of elements that was met.
     pub(super) samples: Vec<Packed>,
 }
@@ -41,6 +45,15 @@ impl Scratch {
 }
 
 impl Parts {
+    /// The beginning of a part.
+    ///
+    /// # Safety
+    /// As for [`of`](Self::of), of those elements that are used.
+    pub(super) unsafe fn pointer(self, thread: usize) -> *mut f32 {
+        assert!(thread < self.threads);
+        self.ptr.wrapping_add(thread * self.len)
+    }
+
     /// The part of a thread.
     ///
     /// # Safety

@@ -1,9 +1,10 @@
 //! Pointwise functions.
 
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// A function applied to each element by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +86,71 @@ impl Activation {
             Activation::Tanh { scale, slope } => scale as f32 * (slope as f32 * x).tanh(),
         }
     }
+}
+
+impl Activation {
+    /// The function in `f64`; NaN stays NaN.
+    pub fn value(self, x: f64) -> f64 {
+        match self {
+            Activation::Relu => if x < 0.0 { 0.0 } else { x },
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::LeakyRelu { slope } => if x < 0.0 { slope * x } else { x },
+            Activation::Elu { alpha } => if x < 0.0 { alpha * x.exp_m1() } else { x },
+            Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Activation::GeluTanh => 0.5 * x * (1.0 + inner(x).tanh()),
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::HardSwish => x * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
+            Activation::Tanh { scale, slope } => scale * (slope * x).tanh(),
+        }
+    }
+
+    /// Whether its derivative is found by its result, which then is all that has to be kept; by its operand where not.
+    pub fn differentiates_by_result(self) -> bool {
+        match self {
+            Activation::Relu | Activation::Relu6 | Activation::Sigmoid | Activation::Tanh { .. } => true,
+            Activation::LeakyRelu { slope } => 0.0 <= slope,
+            Activation::Elu { alpha } => 0.0 <= alpha,
+            Activation::Gelu | Activation::GeluTanh | Activation::Silu => false,
+            Activation::HardSigmoid | Activation::HardSwish => false,
+        }
+    }
+
+    /// Its derivative where its result, or its operand, is `at`: see
+    /// [`differentiates_by_result`](Self::differentiates_by_result). At a bend that of the side below, as PyTorch has it.
+    pub fn derivative(self, at: f64) -> f64 {
+        match self {
+            Activation::Relu => f64::from(0.0 < at),
+            Activation::Relu6 => f64::from(0.0 < at && at < 6.0),
+            Activation::LeakyRelu { slope } => if 0.0 < at { 1.0 } else { slope },
+            Activation::Elu { .. } if 0.0 < at => 1.0,
+            Activation::Elu { alpha } if 0.0 <= alpha => at + alpha,
+            Activation::Elu { alpha } => alpha * at.exp(),
+            Activation::Gelu => {
+                let bell = (-at * at / 2.0).exp() / std::f64::consts::TAU.sqrt();
+                0.5 * (1.0 + erf(at * std::f64::consts::FRAC_1_SQRT_2)) + at * bell
+            }
+            Activation::GeluTanh => {
+                let tanh = inner(at).tanh();
+                let slope = (2.0 / std::f64::consts::PI).sqrt() * (1.0 + 3.0 * 0.044_715 * at * at);
+                0.5 * (1.0 + tanh) + 0.5 * at * (1.0 - tanh * tanh) * slope
+            }
+            Activation::Silu => {
+                let sigmoid = 1.0 / (1.0 + (-at).exp());
+                sigmoid * (1.0 + at * (1.0 - sigmoid))
+            }
+            Activation::Sigmoid => at * (1.0 - at),
+            Activation::HardSigmoid => if -3.0 < at && at < 3.0 { 1.0 / 6.0 } else { 0.0 },
+            Activation::HardSwish => if at <= -3.0 { 0.0 } else if at < 3.0 { at / 3.0 + 0.5 } else { 1.0 },
+            Activation::Tanh { scale, slope } => slope * (scale - at * at / scale),
+        }
+    }
+}
+
+/// What `GeluTanh` takes the tanh of.
+fn inner(x: f64) -> f64 {
+    (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -185,9 +251,29 @@ impl Operator for Activation {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         for (output, &x) in outputs[0].data.iter_mut().zip(inputs[0].data) {
-            *output = self.apply(x);
+            *output = E::of(self.value(x.f64()));
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let at = if self.differentiates_by_result() { Ref::Result(0) } else { Ref::Operand(0) };
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[at, incoming], &[]);
+    }
+}
+
+impl Backward for Activation {
+    fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        // A product, and about what the function itself takes.
+        let own = self.cost(inputs, outputs)?;
+        Ok(Cost { flops: own.flops.add(&outputs[0].elements()?)?, ..own })
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        for ((output, at), gradient) in outputs[0].data.iter_mut().zip(inputs[0].data).zip(inputs[1].data) {
+            *output = E::of(gradient.f64() * self.derivative(at.f64()));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Elementwise sum: where a skip connection joins (He et al. 2015, arXiv:1512.03385).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
+use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// The sum of two or more values of the same shape; never broadcasts.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,14 +58,15 @@ impl Operator for Add {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
-        let sum = &mut outputs[0].data;
-        sum.copy_from_slice(inputs[0].data);
-        for input in &inputs[1..] {
-            for (total, &value) in sum.iter_mut().zip(input.data) {
-                *total += value;
-            }
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        for (at, sum) in outputs[0].data.iter_mut().enumerate() {
+            *sum = E::of(inputs.iter().map(|input| input.data[at].f64()).sum());
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        (0..g.inputs().len()).for_each(|at| g.set(Wrt::Operand(at), incoming));
     }
 }
 

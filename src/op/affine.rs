@@ -1,9 +1,10 @@
 //! Scale and shift by constants, for example to undo one preprocessing and apply another.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::gradient::{GradBuilder, Wrt};
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `out = in · scale + shift` with constants, one for all channels or one for each.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,13 +78,20 @@ impl Operator for Affine {
     }
 
     /// Computes in `f64`.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let channels = inputs[0].dims[1];
         let area: usize = inputs[0].dims[2..].iter().product();
         for (at, (output, &x)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
             let channel = at / area % channels;
-            *output = (f64::from(x) * of_channel(&self.scale, channel) + of_channel(&self.shift, channel)) as f32;
+            *output = E::of(x.f64() * of_channel(&self.scale, channel) + of_channel(&self.shift, channel));
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let scaled = Affine { scale: self.scale.clone(), shift: vec![0.0] };
+        let scaled = g.emit(Op::Affine(scaled), &[incoming]);
+        g.set(Wrt::Operand(0), scaled);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// In inference `out = (in - running_mean) / √(running_var + eps) · weight + bias`, all per channel (PyTorch's
 /// `BatchNorm2d`, on a vector `BatchNorm1d`). Training takes mean and variance of the batch instead and moves the
@@ -90,18 +91,41 @@ impl Operator for BatchNorm {
     }
 
     /// The form of inference, in `f64`.
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (affine, statistics) = params.split_at(if self.affine { 2 } else { 0 });
         let c = inputs[0].dims[1];
         let positions: usize = inputs[0].dims[2..].iter().product();
         for (at, (output, &x)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
             let channel = at / positions % c;
-            let of = |param: &View| f64::from(param.data[channel]);
-            let normal = (f64::from(x) - of(&statistics[0])) / (of(&statistics[1]) + self.eps).sqrt();
-            *output = match affine {
+            let of = |param: &View<E>| param.data[channel].f64();
+            let normal = (x.f64() - of(&statistics[0])) / (of(&statistics[1]) + self.eps).sqrt();
+            *output = E::of(match affine {
                 [weight, bias] => normal * of(weight) + of(bias),
                 _ => normal,
-            } as f32;
+            });
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        // The form of inference, which a frozen one keeps in training.
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], if self.affine { &[0, 3] } else { &[1] });
+    }
+}
+
+impl Backward for BatchNorm {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        Cost::elementwise(&outputs[0], 1)
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let c = inputs[0].dims[1];
+        let positions: usize = inputs[0].dims[2..].iter().product();
+        let variance = params[params.len() - 1];
+        for (at, (output, gradient)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
+            let channel = at / positions % c;
+            let scale = if self.affine { params[0].data[channel].f64() } else { 1.0 };
+            *output = E::of(gradient.f64() * scale / (variance.data[channel].f64() + self.eps).sqrt());
         }
     }
 }

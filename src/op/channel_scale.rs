@@ -1,9 +1,10 @@
 //! Trainable scale and bias per channel: with `avgpool(2)` in front, the subsampling of LeNet-5 (LeCun et al. 1998).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `out[c] = weight[c] · in[c] + bias[c]`, with `weight: [c]` and `bias: [c]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,13 +60,43 @@ impl Operator for ChannelScale {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let c = inputs[0].dims[1];
         let positions: usize = inputs[0].dims[2..].iter().product();
         for (at, (output, &x)) in outputs[0].data.iter_mut().zip(inputs[0].data).enumerate() {
             let channel = at / positions % c;
-            let bias = if self.bias { params[1].data[channel] } else { 0.0 };
-            *output = params[0].data[channel] * x + bias;
+            let bias = if self.bias { params[1].data[channel].f64() } else { 0.0 };
+            *output = E::of(params[0].data[channel].f64() * x.f64() + bias);
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+    }
+}
+
+impl Backward for ChannelScale {
+    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let gradient = inputs.last().unwrap_or(&outputs[0]);
+        Cost::elementwise(gradient, wrt.iter().map(|wrt| if *wrt == Wrt::Param(0) { 2 } else { 1 }).sum())
+    }
+
+    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let gradients = inputs[inputs.len() - 1];
+        let (c, positions): (usize, usize) = (gradients.dims[1], gradients.dims[2..].iter().product());
+        for (wrt, output) in wrt.iter().zip(outputs) {
+            let mut sums = vec![0.0; output.data.len()];
+            for (at, gradient) in gradients.data.iter().enumerate() {
+                let channel = at / positions % c;
+                match wrt {
+                    Wrt::Operand(_) => sums[at] = gradient.f64() * params[0].data[channel].f64(),
+                    Wrt::Param(0) => sums[channel] += gradient.f64() * inputs[0].data[at].f64(),
+                    Wrt::Param(_) => sums[channel] += gradient.f64(),
+                }
+            }
+            fill(output, &sums);
         }
     }
 }

@@ -2,9 +2,11 @@
 //! arXiv:1409.4842; Huang et al. 2016, arXiv:1608.06993).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::gradient::{GradBuilder, Wrt};
+use super::slice::Slice;
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::{self, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// Two or more values behind one another on an axis, in the order of the operands; equal on all other axes. Vectors
 /// have the first axis only.
@@ -65,7 +67,7 @@ impl Operator for Concat {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (outer, inner) = axis::around(outputs[0].dims, self.axis);
         let total = outputs[0].dims[self.axis + 1];
         let mut start = 0;
@@ -75,6 +77,20 @@ impl Operator for Concat {
                 let from = run * size * inner;
                 let to = (run * total + start) * inner;
                 outputs[0].data[to..to + size * inner].copy_from_slice(&input.data[from..from + size * inner]);
+            }
+            start += size;
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let mut start = 0;
+        for at in 0..g.inputs().len() {
+            let Some(size) = g.inputs()[at].0[self.axis].as_u64() else { return };
+            if g.wants(Wrt::Operand(at)) {
+                let slice = Slice { start, end: (start + size).into(), axis: self.axis };
+                let part = g.emit(Op::Slice(slice), &[incoming]);
+                g.set(Wrt::Operand(at), part);
             }
             start += size;
         }

@@ -3,9 +3,10 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::{AXES, feature_map, known};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill, multiplied};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, Window};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// Each input cell adds its kernel to the output, from `y·s - p` on: `out[o, y·s - p + ky·d, x·s - p + kx·d] +=
 /// weight[i, o, ky, kx] · in[i, y, x]`, with `weight: [in_c, out_c / groups, k_h, k_w]` and `bias: [out_c]` (PyTorch's
@@ -171,29 +172,80 @@ impl Operator for ConvTranspose {
     }
 
     /// Sums in `f64`, output by output.
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
+        let bias = |at: usize| if self.bias { params[1].data[at / (to.h * to.w) % to.c].f64() } else { 0.0 };
+        let mut sums: Vec<f64> = (0..outputs[0].data.len()).map(bias).collect();
+        let (weight, data) = (params[0].data, inputs[0].data);
+        self.each_product(from, to, |tap, x, y| sums[y] += weight[tap].f64() * data[x].f64());
+        fill(&mut outputs[0], &sums);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+    }
+}
+
+impl Backward for ConvTranspose {
+    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let (x, gradient) = match wrt {
+            [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
+            _ => (&inputs[0], &inputs[1]),
+        };
+        let taps = Dim::from(self.kernel[0]).mul(&self.kernel[1].into())?;
+        let products = x.elements()?.mul(&Dim::from(self.out_c / self.groups))?.mul(&taps)?;
+        multiplied(wrt, products, gradient)
+    }
+
+    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        if let [Wrt::Operand(_)] = wrt {
+            let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+            let mut sums = vec![0.0; outputs[0].data.len()];
+            self.each_product(from, to, |tap, x, y| sums[x] += params[0].data[tap].f64() * inputs[0].data[y].f64());
+            return fill(&mut outputs[0], &sums);
+        }
+        let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(inputs[1].dims));
+        for (wrt, output) in wrt.iter().zip(outputs) {
+            let mut sums = vec![0.0; output.data.len()];
+            match wrt {
+                Wrt::Param(0) => self.each_product(from, to, |tap, x, y| {
+                    sums[tap] += inputs[0].data[x].f64() * inputs[1].data[y].f64();
+                }),
+                _ => {
+                    for (at, gradient) in inputs[1].data.iter().enumerate() {
+                        sums[at / (to.h * to.w) % to.c] += gradient.f64();
+                    }
+                }
+            }
+            fill(output, &sums);
+        }
+    }
+}
+
+impl ConvTranspose {
+    /// Calls `with` for each product of the sums: the places of its weight, of its input, and of the output that it is
+    /// part of.
+    fn each_product(&self, from: Nchw, to: Nchw, mut with: impl FnMut(usize, usize, usize)) {
         let [k_h, k_w] = self.kernel.map(|k| k as usize);
         let groups = self.groups as usize;
         let (group_in, group_out) = (from.c / groups, to.c / groups);
-        let (data, weight) = (inputs[0].data, params[0].data);
         for n in 0..to.n {
             for o in 0..to.c {
                 let first = o / group_out * group_in;
                 for y in 0..to.h {
                     for x in 0..to.w {
-                        let mut sum = if self.bias { f64::from(params[1].data[o]) } else { 0.0 };
                         for i in first..first + group_in {
                             for ky in 0..k_h {
                                 let Some(row) = self.source(0, y, ky, from.h) else { continue };
                                 for kx in 0..k_w {
                                     let Some(col) = self.source(1, x, kx, from.w) else { continue };
-                                    let tap = weight[((i * group_out + o % group_out) * k_h + ky) * k_w + kx];
-                                    sum += f64::from(tap) * f64::from(data[from.at(n, i, row, col)]);
+                                    let tap = ((i * group_out + o % group_out) * k_h + ky) * k_w + kx;
+                                    with(tap, from.at(n, i, row, col), to.at(n, o, y, x));
                                 }
                             }
                         }
-                        outputs[0].data[to.at(n, o, y, x)] = sum as f32;
                     }
                 }
             }

@@ -1,9 +1,10 @@
 //! A part of the height and width, as U-Net's skip connections take it (Ronneberger et al. 2015, arXiv:1505.04597).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, size_of, words};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis, geom};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// A rectangle of a feature map.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,12 +101,9 @@ impl Operator for Crop {
         Reach::Window([window(0), window(1)])
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
-        let [top, left] = match self.at {
-            At::Center => [(from.h - to.h) / 2, (from.w - to.w) / 2],
-            At::Offset(offset) => offset.map(|cells| cells as usize),
-        };
+        let [top, left] = self.corner([from.h, from.w], [to.h, to.w]);
         for n in 0..to.n {
             for c in 0..to.c {
                 for y in 0..to.h {
@@ -114,6 +112,42 @@ impl Operator for Crop {
                     }
                 }
             }
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+}
+
+impl Backward for Crop {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+        let [top, left] = self.corner([from.h, from.w], [to.h, to.w]);
+        outputs[0].data.fill(E::default());
+        for n in 0..to.n {
+            for c in 0..to.c {
+                for y in 0..to.h {
+                    for x in 0..to.w {
+                        outputs[0].data[from.at(n, c, top + y, left + x)] = inputs[0].data[to.at(n, c, y, x)];
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Crop {
+    /// The rows and columns that are cut at the top and the left.
+    fn corner(&self, from: [usize; 2], to: [usize; 2]) -> [usize; 2] {
+        match self.at {
+            At::Center => [(from[0] - to[0]) / 2, (from[1] - to[1]) / 2],
+            At::Offset(offset) => offset.map(|cells| cells as usize),
         }
     }
 }

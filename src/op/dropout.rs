@@ -1,9 +1,10 @@
 //! Dropout (Srivastava et al. 2014): acts in training only.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// In training sets elements, or whole channels, to zero with probability `p` and divides the others by `1 - p`; in
 /// inference `out = in`.
@@ -66,8 +67,13 @@ impl Operator for Dropout {
     }
 
     /// The meaning in inference.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        // In a net that is trained a product with a mask stands in its place.
+        g.pass();
     }
 }
 

@@ -1,9 +1,11 @@
 //! From a feature map to the vector that a linear layer takes.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::gradient::{GradBuilder, Wrt};
+use super::reshape::Reshape;
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// All elements of a sample as one axis, in the order c, h, w (PyTorch's `flatten(1)`).
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +50,15 @@ impl Operator for Flatten {
         Reach::Everything
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let to = g.inputs()[0].0.iter().cloned().map(Some).collect();
+        let back = g.emit(Op::Reshape(Reshape { to }), &[incoming]);
+        g.set(Wrt::Operand(0), back);
     }
 }
 

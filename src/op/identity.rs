@@ -1,9 +1,10 @@
 //! The operand as it is: an empty branch of a skip connection.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
+use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `out = in`.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +43,12 @@ impl Operator for Identity {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        g.pass();
     }
 }
 

@@ -1,9 +1,10 @@
 //! A value from outside.
 
 use super::attr::{ArgError, Call, Signature, Value};
+use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// A value from outside; it is written `input name: [c, h, w]` and is no layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,9 +47,11 @@ impl Operator for Input {
     }
 
     /// The executor puts inputs in place itself; here the first operand, when there is one, is handed through.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         if let ([input], [output]) = (inputs, outputs) {
             output.data.copy_from_slice(input.data);
         }
     }
+
+    fn gradient(&self, _g: &mut GradBuilder) {}
 }

@@ -2,9 +2,10 @@
 //! ConvNeXt, Liu et al. 2022, arXiv:2201.03545).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, axis, geom};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `out = (in - mean) / √(var + eps) · weight + bias`, mean and variance over the channels of one position (the
 /// elements of a vector), weight and bias per channel.
@@ -81,24 +82,70 @@ impl Operator for LayerNorm {
     }
 
     /// In `f64`, the variance from the differences.
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (n, positions) = axis::around(inputs[0].dims, 0);
         let c = inputs[0].dims[1];
         for n in 0..n {
             for position in 0..positions {
                 let at = |channel: usize| (n * c + channel) * positions + position;
-                let x = |channel: usize| f64::from(inputs[0].data[at(channel)]);
+                let x = |channel: usize| inputs[0].data[at(channel)].f64();
                 let mean = (0..c).map(x).sum::<f64>() / c as f64;
                 let variance = (0..c).map(|channel| (x(channel) - mean).powi(2)).sum::<f64>() / c as f64;
                 for channel in 0..c {
                     let normal = (x(channel) - mean) / (variance + self.eps).sqrt();
-                    outputs[0].data[at(channel)] = match params {
-                        [weight, bias] => normal * f64::from(weight.data[channel]) + f64::from(bias.data[channel]),
+                    outputs[0].data[at(channel)] = E::of(match params {
+                        [weight, bias] => normal * weight.data[channel].f64() + bias.data[channel].f64(),
                         _ => normal,
-                    } as f32;
+                    });
                 }
             }
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let params: &[usize] = if self.affine { &[0] } else { &[] };
+        let wrt = [Wrt::Operand(0), Wrt::Param(0), Wrt::Param(1)];
+        g.backward(self, &wrt, &[Ref::Operand(0), incoming], params);
+    }
+}
+
+impl Backward for LayerNorm {
+    fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        // Two sums for each position, and what follows from them for each element.
+        Cost::elementwise(&inputs[0], 12)
+    }
+
+    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (n, positions) = axis::around(inputs[0].dims, 0);
+        let c = inputs[0].dims[1];
+        let mut results: Vec<Vec<f64>> = outputs.iter().map(|output| vec![0.0; output.data.len()]).collect();
+        for n in 0..n {
+            for position in 0..positions {
+                let at = |channel: usize| (n * c + channel) * positions + position;
+                let x = |channel: usize| inputs[0].data[at(channel)].f64();
+                let gradient = |channel: usize| inputs[1].data[at(channel)].f64();
+                let mean = (0..c).map(x).sum::<f64>() / c as f64;
+                let variance = (0..c).map(|channel| (x(channel) - mean).powi(2)).sum::<f64>() / c as f64;
+                let root = (variance + self.eps).sqrt();
+                let normal = |channel: usize| (x(channel) - mean) / root;
+                let scaled = |channel: usize| gradient(channel) * params.first().map_or(1.0, |scale| scale.data[channel].f64());
+                let first = (0..c).map(scaled).sum::<f64>() / c as f64;
+                let second = (0..c).map(|channel| scaled(channel) * normal(channel)).sum::<f64>() / c as f64;
+                for (wrt, result) in wrt.iter().zip(&mut results) {
+                    for channel in 0..c {
+                        match wrt {
+                            Wrt::Operand(_) => {
+                                result[at(channel)] = (scaled(channel) - first - normal(channel) * second) / root;
+                            }
+                            Wrt::Param(0) => result[channel] += gradient(channel) * normal(channel),
+                            Wrt::Param(_) => result[channel] += gradient(channel),
+                        }
+                    }
+                }
+            }
+        }
+        outputs.iter_mut().zip(&results).for_each(|(output, result)| fill(output, result));
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::{known, vector};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill, multiplied};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `out[o] = bias[o] + Σ weight[o, i] · in[i]`, with `weight: [out, in]` and `bias: [out]` (PyTorch's `Linear`). Takes
 /// a vector.
@@ -68,16 +69,54 @@ impl Operator for Linear {
     }
 
     /// Sums in `f64`.
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (in_n, out_n) = (inputs[0].dims[1], outputs[0].dims[1]);
         for n in 0..outputs[0].dims[0] {
             let vector = &inputs[0].data[n * in_n..][..in_n];
             for o in 0..out_n {
                 let row = &params[0].data[o * in_n..][..in_n];
-                let bias = if self.bias { f64::from(params[1].data[o]) } else { 0.0 };
-                let sum: f64 = row.iter().zip(vector).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
-                outputs[0].data[n * out_n + o] = (bias + sum) as f32;
+                let bias = if self.bias { params[1].data[o].f64() } else { 0.0 };
+                let sum: f64 = row.iter().zip(vector).map(|(&w, &x)| w.f64() * x.f64()).sum();
+                outputs[0].data[n * out_n + o] = E::of(bias + sum);
             }
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+    }
+}
+
+impl Backward for Linear {
+    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let (x, gradient) = match wrt {
+            [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
+            _ => (&inputs[0], &inputs[1]),
+        };
+        multiplied(wrt, gradient.elements()?.mul(&x.elements()?)?, gradient)
+    }
+
+    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        if let [Wrt::Operand(_)] = wrt {
+            let (in_n, out_n) = (outputs[0].dims[1], inputs[0].dims[1]);
+            let gradient = |n: usize, o: usize| inputs[0].data[n * out_n + o].f64();
+            let weight = |o: usize, i: usize| params[0].data[o * in_n + i].f64();
+            let sum = |at: usize| (0..out_n).map(|o| gradient(at / in_n, o) * weight(o, at % in_n)).sum();
+            let sums: Vec<f64> = (0..outputs[0].data.len()).map(sum).collect();
+            return fill(&mut outputs[0], &sums);
+        }
+        let (samples, in_n, out_n) = (inputs[0].dims[0], inputs[0].dims[1], inputs[1].dims[1]);
+        let gradient = |n: usize, o: usize| inputs[1].data[n * out_n + o].f64();
+        let x = |n: usize, i: usize| inputs[0].data[n * in_n + i].f64();
+        for (wrt, output) in wrt.iter().zip(outputs) {
+            let sum = |at: usize| match wrt {
+                Wrt::Param(0) => (0..samples).map(|n| gradient(n, at / in_n) * x(n, at % in_n)).sum(),
+                _ => (0..samples).map(|n| gradient(n, at)).sum(),
+            };
+            let sums: Vec<f64> = (0..output.data.len()).map(sum).collect();
+            fill(output, &sums);
         }
     }
 }

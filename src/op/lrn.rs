@@ -1,9 +1,10 @@
 //! Local response normalisation (Krizhevsky et al. 2012, section 3.3).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
 use crate::dim::DimError;
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// `out[c] = in[c] / (k + alpha / size · Σ in[j]²)^beta` at each position, the sum over the channels from
 /// `c - size / 2` on, `size` of them, as far as there are any. As PyTorch and Caffe have it; the paper's alpha is not
@@ -85,7 +86,7 @@ impl Operator for Lrn {
     }
 
     /// In `f64`.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let from = Nchw::of(inputs[0].dims);
         let size = self.size as usize;
         for n in 0..from.n {
@@ -93,14 +94,48 @@ impl Operator for Lrn {
                 let window = c.saturating_sub(size / 2)..from.c.min(c + size.div_ceil(2));
                 for y in 0..from.h {
                     for x in 0..from.w {
-                        let value = |channel| f64::from(inputs[0].data[from.at(n, channel, y, x)]);
+                        let value = |channel| inputs[0].data[from.at(n, channel, y, x)].f64();
                         let sum: f64 = window.clone().map(|channel| value(channel).powi(2)).sum();
                         let divisor = (self.k + self.alpha / self.size as f64 * sum).powf(self.beta);
-                        outputs[0].data[from.at(n, c, y, x)] = (value(c) / divisor) as f32;
+                        outputs[0].data[from.at(n, c, y, x)] = E::of(value(c) / divisor);
                     }
                 }
             }
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[Ref::Operand(0), incoming], &[]);
+    }
+}
+
+impl Backward for Lrn {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        // A square, a power and three products for each element, and two sums over its window.
+        Cost::elementwise(&outputs[0], 8 + 2 * self.size)
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let from = Nchw::of(inputs[0].dims);
+        let (size, factor) = (self.size as usize, self.alpha / self.size as f64);
+        let mut results = vec![0.0; outputs[0].data.len()];
+        for n in 0..from.n {
+            for y in 0..from.h {
+                for x in 0..from.w {
+                    let value = |channel: usize| inputs[0].data[from.at(n, channel, y, x)].f64();
+                    let gradient = |channel: usize| inputs[1].data[from.at(n, channel, y, x)].f64();
+                    for c in 0..from.c {
+                        let window = c.saturating_sub(size / 2)..from.c.min(c + size.div_ceil(2));
+                        let base = self.k + factor * window.clone().map(|channel| value(channel).powi(2)).sum::<f64>();
+                        results[from.at(n, c, y, x)] += gradient(c) * base.powf(-self.beta);
+                        let shared = -2.0 * self.beta * factor * gradient(c) * value(c) * base.powf(-self.beta - 1.0);
+                        window.for_each(|channel| results[from.at(n, channel, y, x)] += shared * value(channel));
+                    }
+                }
+            }
+        }
+        fill(&mut outputs[0], &results);
     }
 }
 

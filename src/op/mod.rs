@@ -17,7 +17,9 @@ pub(crate) mod testing;
 mod tests;
 
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
+
+use gradient::GradBuilder;
 
 pub use attr::{ArgError, Call, Signature, Value};
 pub use error::ShapeError;
@@ -60,7 +62,10 @@ pub trait Operator: Sized {
 
     /// Computes the results in plain loops: the meaning of the operator and the oracle for every kernel. All views
     /// have the batch in front and shapes that `infer` has admitted.
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]);
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]);
+
+    /// Emits the nodes that compute its gradients.
+    fn gradient(&self, g: &mut GradBuilder);
 }
 
 /// A tensor that an operator owns.
@@ -275,8 +280,13 @@ macro_rules! ops {
             }
 
             /// See [`Operator::forward`].
-            pub fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+            pub fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
                 match self { $(Op::$variant(op) => op.forward(inputs, params, outputs),)* }
+            }
+
+            /// See [`Operator::gradient`].
+            pub fn gradient(&self, g: &mut GradBuilder) {
+                match self { $(Op::$variant(op) => op.gradient(g),)* }
             }
         }
     };
@@ -297,6 +307,8 @@ ops! {
     rbf::Rbf,
     /// Batch normalisation.
     batch_norm::BatchNorm,
+    /// Batch normalisation in training.
+    normalise::Normalise,
     /// Layer normalisation over the channels of each position.
     layer_norm::LayerNorm,
     /// Local response normalisation.
@@ -341,4 +353,19 @@ ops! {
     crop::Crop,
     /// The identity with zero channels added.
     pad_shortcut::PadShortcut,
+    /// How far a prediction is from its target.
+    loss::Loss,
+    /// Gradients of an operator.
+    gradient::Gradient,
+}
+
+impl Op {
+    /// Whether a result has a value for each sample of a batch; the others have one for the whole batch.
+    pub fn is_per_sample(&self, output: usize) -> bool {
+        match self {
+            Op::Normalise(_) => output == 0,
+            Op::Gradient(gradient) => matches!(gradient.wrt[output], gradient::Wrt::Operand(_)),
+            _ => true,
+        }
+    }
 }

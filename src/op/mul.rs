@@ -1,9 +1,10 @@
 //! Elementwise product: gates, as in squeeze-and-excitation (Hu et al. 2017, arXiv:1709.01507).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// The product of two or more values of the same shape, some of which may be `[c, 1, 1]` next to `[c, h, w]` and then
 /// count for every position; broadcasts nothing else.
@@ -64,14 +65,50 @@ impl Operator for Mul {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let product = &mut outputs[0].data;
-        product.fill(1.0);
-        for input in inputs {
-            let positions = product.len() / input.data.len().max(1);
-            for (at, total) in product.iter_mut().enumerate() {
-                *total *= input.data[at / positions];
+        let len = product.len();
+        for (at, total) in product.iter_mut().enumerate() {
+            *total = E::of(inputs.iter().map(|input| input.data[at / (len / input.data.len())].f64()).product());
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let operands: Vec<Ref> = (0..g.inputs().len()).map(Ref::Operand).collect();
+        for at in g.wanted_operands() {
+            if g.inputs().iter().all(|shape| *shape == g.outputs()[0]) {
+                let mut others = operands.clone();
+                others[at] = incoming;
+                let product = g.emit(Op::Mul(Mul), &others);
+                g.set(Wrt::Operand(at), product);
+            } else {
+                let taken = [operands.as_slice(), &[incoming]].concat();
+                g.backward(self, &[Wrt::Operand(at)], &taken, &[]);
             }
+        }
+    }
+}
+
+impl Backward for Mul {
+    fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        let (gradient, operands) = (&inputs[inputs.len() - 1], inputs.len() as u64 - 1);
+        Cost::elementwise(gradient, operands)
+    }
+
+    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (operands, gradients) = inputs.split_at(inputs.len() - 1);
+        let gradients = gradients[0].data;
+        for (wrt, output) in wrt.iter().zip(outputs) {
+            let &Wrt::Operand(of) = wrt else { continue };
+            let mut sums = vec![0.0; output.data.len()];
+            let own = gradients.len() / sums.len().max(1);
+            for (at, gradient) in gradients.iter().enumerate() {
+                let others = operands.iter().enumerate().filter(|(operand, _)| *operand != of);
+                let factor = |(_, operand): (usize, &View<E>)| operand.data[at / (gradients.len() / operand.data.len())].f64();
+                sums[at / own] += gradient.f64() * others.map(factor).product::<f64>();
+            }
+            fill(output, &sums);
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
 use super::axis::{self, undecided};
 use super::geom::inside;
+use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// A feature map with cells added around height and width.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +103,7 @@ impl Operator for Pad {
         Reach::Window([0, 1].map(|axis| Window::shifted(-i128::from(self.sides[axis]))))
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
         let [top, left, _, _] = self.sides.map(|side| side as usize);
         for n in 0..to.n {
@@ -112,13 +113,46 @@ impl Operator for Pad {
                         let source = self.fill.source(y, top, from.h).zip(self.fill.source(x, left, from.w));
                         outputs[0].data[to.at(n, c, y, x)] = match (source, self.fill) {
                             (Some((row, col)), _) => inputs[0].data[from.at(n, c, row, col)],
-                            (None, Fill::Constant(value)) => value as f32,
-                            (None, Fill::Reflect | Fill::Replicate) => 0.0,
+                            (None, Fill::Constant(value)) => E::of(value),
+                            (None, Fill::Reflect | Fill::Replicate) => E::default(),
                         };
                     }
                 }
             }
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+}
+
+impl Backward for Pad {
+    fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        match self.fill {
+            Fill::Constant(_) => Ok(Cost::free()),
+            Fill::Reflect | Fill::Replicate => Cost::elementwise(&inputs[0], 1),
+        }
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+        let [top, left, _, _] = self.sides.map(|side| side as usize);
+        let mut sums = vec![0.0; outputs[0].data.len()];
+        for n in 0..to.n {
+            for c in 0..to.c {
+                for y in 0..to.h {
+                    for x in 0..to.w {
+                        let source = self.fill.source(y, top, from.h).zip(self.fill.source(x, left, from.w));
+                        if let Some((row, col)) = source {
+                            sums[from.at(n, c, row, col)] += inputs[0].data[to.at(n, c, y, x)].f64();
+                        }
+                    }
+                }
+            }
+        }
+        fill(&mut outputs[0], &sums);
     }
 }
 

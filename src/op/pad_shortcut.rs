@@ -1,9 +1,10 @@
 //! The parameter-free shortcut of residual nets, option A (He et al. 2015, arXiv:1512.03385, section 3.3).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// Every `stride`-th position of the identity, with zeros for the channels that it lacks.
 ///
@@ -94,16 +95,43 @@ impl Operator for PadShortcut {
         Reach::Window(self.stride.map(|stride| Window::sliding(1, stride, 0)))
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
         let front = if self.both { (to.c - from.c) / 2 } else { 0 };
         let [s_h, s_w] = self.stride.map(|stride| stride as usize);
-        outputs[0].data.fill(0.0);
+        outputs[0].data.fill(E::default());
         for n in 0..from.n {
             for c in 0..from.c {
                 for y in 0..to.h {
                     for x in 0..to.w {
                         outputs[0].data[to.at(n, front + c, y, x)] = inputs[0].data[from.at(n, c, y * s_h, x * s_w)];
+                    }
+                }
+            }
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+}
+
+impl Backward for PadShortcut {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+        let front = if self.both { (to.c - from.c) / 2 } else { 0 };
+        let [s_h, s_w] = self.stride.map(|stride| stride as usize);
+        outputs[0].data.fill(E::default());
+        for n in 0..from.n {
+            for c in 0..from.c {
+                for y in 0..to.h {
+                    for x in 0..to.w {
+                        outputs[0].data[from.at(n, c, y * s_h, x * s_w)] = inputs[0].data[to.at(n, front + c, y, x)];
                     }
                 }
             }

@@ -3,9 +3,10 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::vector;
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `out[i] = Σ (in[j] - codes[i][j])²`; takes a vector as long as a code. The codes are part of the net, not weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,16 +81,39 @@ impl Operator for Rbf {
     }
 
     /// Sums in `f64`.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let features = inputs[0].dims[1];
         for (vector, distances) in
             inputs[0].data.chunks_exact(features).zip(outputs[0].data.chunks_exact_mut(self.codes.len()))
         {
             for (distance, code) in distances.iter_mut().zip(&self.codes) {
-                let squares = vector.iter().zip(code).map(|(&x, &bit)| (f64::from(x) - bit).powi(2));
-                *distance = squares.sum::<f64>() as f32;
+                let squares = vector.iter().zip(code).map(|(&x, &bit)| (x.f64() - bit).powi(2));
+                *distance = E::of(squares.sum::<f64>());
             }
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[Ref::Operand(0), incoming], &[]);
+    }
+}
+
+impl Backward for Rbf {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        // A difference, a product and a sum for each code and feature.
+        Cost::elementwise(&outputs[0], 4 * self.codes.len() as u64)
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let features = inputs[0].dims[1];
+        let sum = |at: usize| {
+            let gradients = &inputs[1].data[at / features * self.codes.len()..];
+            let part = |(code, gradient): (&Vec<f64>, &E)| 2.0 * (inputs[0].data[at].f64() - code[at % features]) * gradient.f64();
+            self.codes.iter().zip(gradients).map(part).sum()
+        };
+        let sums: Vec<f64> = (0..inputs[0].data.len()).map(sum).collect();
+        fill(&mut outputs[0], &sums);
     }
 }
 

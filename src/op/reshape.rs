@@ -2,9 +2,10 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::axis::{self, undecided};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::gradient::{GradBuilder, Wrt};
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// The elements of a sample in their order c, h, w under other sizes (PyTorch's `reshape`); the batch stays.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +98,15 @@ impl Operator for Reshape {
         Reach::Everything
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         outputs[0].data.copy_from_slice(inputs[0].data);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let to = g.inputs()[0].0.iter().cloned().map(Some).collect();
+        let back = g.emit(Op::Reshape(Reshape { to }), &[incoming]);
+        g.set(Wrt::Operand(0), back);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Channel shuffle (Zhang et al. 2017, arXiv:1707.01083), which lets grouped convolutions exchange channels.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
+use super::gradient::{GradBuilder, Wrt};
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, geom};
 use crate::dim::DimError;
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// Channels dealt out from their groups in turn: with `k = c / groups`, `out[i · groups + g] = in[g · k + i]`, as
 /// transposing `[groups, k]` does (PyTorch's `ChannelShuffle`).
@@ -59,7 +60,7 @@ impl Operator for ChannelShuffle {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let map = Nchw::of(inputs[0].dims);
         let groups = self.groups as usize;
         let (per_group, area) = (map.c / groups, map.h * map.w);
@@ -72,6 +73,14 @@ impl Operator for ChannelShuffle {
                 }
             }
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let channels = g.inputs()[0].0[0].as_u64().unwrap_or(self.groups);
+        let back = ChannelShuffle { groups: channels / self.groups };
+        let back = g.emit(Op::ChannelShuffle(back), &[incoming]);
+        g.set(Wrt::Operand(0), back);
     }
 }
 

@@ -1,9 +1,10 @@
 //! A range of an axis.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// The positions `start..end` of an axis, without `end`.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,13 +81,35 @@ impl Operator for Slice {
         }
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         copy_range(&inputs[0], self.axis, self.start as usize, &mut outputs[0]);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+}
+
+impl Backward for Slice {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Ok(Cost::free())
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (outer, inner) = axis::around(outputs[0].dims, self.axis);
+        let (size, length) = (outputs[0].dims[self.axis + 1], inputs[0].dims[self.axis + 1]);
+        outputs[0].data.fill(E::default());
+        for run in 0..outer {
+            let to = (run * size + self.start as usize) * inner;
+            let from = run * length * inner;
+            outputs[0].data[to..to + length * inner].copy_from_slice(&inputs[0].data[from..from + length * inner]);
+        }
     }
 }
 
 /// Fills a value with the positions of an axis from `start` on.
-pub(super) fn copy_range(input: &View, axis: usize, start: usize, output: &mut ViewMut) {
+pub(super) fn copy_range<E: Element>(input: &View<E>, axis: usize, start: usize, output: &mut ViewMut<E>) {
     let (outer, inner) = axis::around(input.dims, axis);
     let (size, length) = (input.dims[axis + 1], output.dims[axis + 1]);
     for run in 0..outer {

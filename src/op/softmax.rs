@@ -1,9 +1,10 @@
 //! Softmax and its logarithm.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// `exp(in) / Σ exp(in)` along an axis, or the logarithm of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,19 +67,46 @@ impl Operator for Softmax {
     }
 
     /// In `f64`, relative to the largest element so that nothing overflows.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (outer, inner) = axis::around(inputs[0].dims, self.axis);
         let size = inputs[0].dims[self.axis + 1];
         for o in 0..outer {
             for k in 0..inner {
                 let at = |i: usize| (o * size + i) * inner + k;
-                let x = |i: usize| f64::from(inputs[0].data[at(i)]);
+                let x = |i: usize| inputs[0].data[at(i)].f64();
                 let largest = (0..size).map(x).fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = (0..size).map(|i| (x(i) - largest).exp()).sum();
                 for i in 0..size {
                     let shifted = x(i) - largest;
                     let value = if self.log { shifted - sum.ln() } else { shifted.exp() / sum };
-                    outputs[0].data[at(i)] = value as f32;
+                    outputs[0].data[at(i)] = E::of(value);
+                }
+            }
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[Ref::Result(0), incoming], &[]);
+    }
+}
+
+impl Backward for Softmax {
+    fn backward_cost(&self, _wrt: &[Wrt], _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        Cost::elementwise(&outputs[0], if self.log { 4 } else { 3 })
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (outer, inner) = axis::around(inputs[0].dims, self.axis);
+        let size = inputs[0].dims[self.axis + 1];
+        for o in 0..outer {
+            for k in 0..inner {
+                let at = |i: usize| (o * size + i) * inner + k;
+                let (result, gradient) = (|i: usize| inputs[0].data[at(i)].f64(), |i: usize| inputs[1].data[at(i)].f64());
+                let sum: f64 = (0..size).map(|i| if self.log { gradient(i) } else { gradient(i) * result(i) }).sum();
+                for i in 0..size {
+                    let slope = if self.log { gradient(i) - result(i).exp() * sum } else { result(i) * (gradient(i) - sum) };
+                    outputs[0].data[at(i)] = E::of(slope);
                 }
             }
         }

@@ -2,9 +2,11 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::slice::copy_range;
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::gradient::{GradBuilder, Ref, Wrt};
+use super::concat::Concat;
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// An axis cut into consecutive parts; each is a result.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,12 +110,18 @@ impl Operator for Split {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let mut start = 0;
         for output in outputs {
             copy_range(&inputs[0], self.axis, start, output);
             start += output.dims[self.axis + 1];
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let parts: Vec<Ref> = (0..g.outputs().len()).map(|part| g.incoming(part)).collect();
+        let whole = g.emit(Op::Concat(Concat { axis: self.axis }), &parts);
+        g.set(Wrt::Operand(0), whole);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::add::same_shape;
 use super::attr::{ArgError, Call, Operands, Signature, Value};
-use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::gradient::{GradBuilder, Wrt};
+use super::affine::Affine;
+use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use crate::dim::DimError;
-use crate::tensor::{Shape, View, ViewMut};
+use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// The first of two values of the same shape minus the second; never broadcasts.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,9 +45,18 @@ impl Operator for Sub {
         Reach::Point
     }
 
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         for ((difference, &left), &right) in outputs[0].data.iter_mut().zip(inputs[0].data).zip(inputs[1].data) {
-            *difference = left - right;
+            *difference = E::of(left.f64() - right.f64());
+        }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        g.pass();
+        if g.wants(Wrt::Operand(1)) {
+            let incoming = g.incoming(0);
+            let negative = g.emit(Op::Affine(Affine { scale: vec![-1.0], shift: vec![0.0] }), &[incoming]);
+            g.set(Wrt::Operand(1), negative);
         }
     }
 }

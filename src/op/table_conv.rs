@@ -2,9 +2,10 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::geom::{DILATION, KERNEL, PAD, Padding, STRIDE, Windows, feature_map, inside, known};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill, multiplied};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// A convolution whose output channel `o` reads the input channels listed in `table[o]` and no others. `weight:
 /// [connections, k_h, k_w]` has a kernel for each entry of the table, row by row; `bias: [out_c]`.
@@ -113,32 +114,85 @@ impl Operator for TableConv {
     }
 
     /// Sums in `f64`.
-    fn forward(&self, inputs: &[View], params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
+        let bias = |at: usize| if self.bias { params[1].data[at / (to.h * to.w) % to.c].f64() } else { 0.0 };
+        let mut sums: Vec<f64> = (0..outputs[0].data.len()).map(bias).collect();
+        let (weight, data) = (params[0].data, inputs[0].data);
+        self.each_product(from, to, |tap, x, y| sums[y] += weight[tap].f64() * data[x].f64());
+        fill(&mut outputs[0], &sums);
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+    }
+}
+
+impl Backward for TableConv {
+    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        let gradient = match wrt {
+            [Wrt::Operand(_)] => &inputs[0],
+            _ => &inputs[1],
+        };
+        let positions = gradient.elements()?.exact_div(self.table.len() as u64)?;
+        let connections = self.table.iter().map(Vec::len).sum::<usize>() as u64;
+        let products = positions.mul(&connections.into())?.mul(&Dim::from(self.windows.taps()))?;
+        multiplied(wrt, products, gradient)
+    }
+
+    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        if let [Wrt::Operand(_)] = wrt {
+            let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+            let mut sums = vec![0.0; outputs[0].data.len()];
+            self.each_product(from, to, |tap, x, y| sums[x] += params[0].data[tap].f64() * inputs[0].data[y].f64());
+            return fill(&mut outputs[0], &sums);
+        }
+        let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(inputs[1].dims));
+        for (wrt, output) in wrt.iter().zip(outputs) {
+            let mut sums = vec![0.0; output.data.len()];
+            match wrt {
+                Wrt::Param(0) => self.each_product(from, to, |tap, x, y| {
+                    sums[tap] += inputs[0].data[x].f64() * inputs[1].data[y].f64();
+                }),
+                _ => {
+                    for (at, gradient) in inputs[1].data.iter().enumerate() {
+                        sums[at / (to.h * to.w) % to.c] += gradient.f64();
+                    }
+                }
+            }
+            fill(output, &sums);
+        }
+    }
+}
+
+impl TableConv {
+    /// Calls `with` for each product of the sums: the places of its weight, of its input, and of the output that it is
+    /// part of.
+    fn each_product(&self, from: Nchw, to: Nchw, mut with: impl FnMut(usize, usize, usize)) {
         let [k_h, k_w] = self.windows.kernel.map(|k| k as usize);
         let [s_h, s_w] = self.windows.stride.map(|s| s as usize);
         let [d_h, d_w] = self.windows.dilation.map(|d| d as usize);
         let [top, left, _, _] = self.windows.sides([from.h, from.w]);
         for n in 0..to.n {
-            let mut kernels = params[0].data.chunks_exact(k_h * k_w);
+            let mut first = 0;
             for (o, row) in self.table.iter().enumerate() {
-                let kernels: Vec<_> = kernels.by_ref().take(row.len()).collect();
-                for y in 0..to.h {
-                    for x in 0..to.w {
-                        let mut sum = if self.bias { f64::from(params[1].data[o]) } else { 0.0 };
-                        for (&i, kernel) in row.iter().zip(&kernels) {
+                for (kernel, &i) in (first..).zip(row) {
+                    for y in 0..to.h {
+                        for x in 0..to.w {
                             for ky in 0..k_h {
                                 let Some(row) = inside(y * s_h + ky * d_h, top, from.h) else { continue };
                                 for kx in 0..k_w {
                                     let Some(col) = inside(x * s_w + kx * d_w, left, from.w) else { continue };
-                                    let cell = inputs[0].data[from.at(n, i as usize, row, col)];
-                                    sum += f64::from(kernel[ky * k_w + kx]) * f64::from(cell);
+                                    let tap = (kernel * k_h + ky) * k_w + kx;
+                                    with(tap, from.at(n, i as usize, row, col), to.at(n, o, y, x));
                                 }
                             }
                         }
-                        outputs[0].data[to.at(n, o, y, x)] = sum as f32;
                     }
                 }
+                first += row.len();
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Resampling of height and width by nearest neighbours or bilinear interpolation.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param, size_of, words};
+use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis, geom};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// A feature map at another height and width (PyTorch's `interpolate` without antialiasing). Along an axis of `in`
 /// cells that become `out`, output cell `i` takes its value at
@@ -142,7 +143,7 @@ impl Operator for Upsample {
     }
 
     /// Interpolates in `f64`.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
         let rows: Vec<Tap> = (0..to.h).map(|y| self.mode.tap(y, from.h, to.h)).collect();
         let cols: Vec<Tap> = (0..to.w).map(|x| self.mode.tap(x, from.w, to.w)).collect();
@@ -150,14 +151,47 @@ impl Operator for Upsample {
             for c in 0..to.c {
                 for (y, row) in rows.iter().enumerate() {
                     for (x, col) in cols.iter().enumerate() {
-                        let at = |h, w| f64::from(inputs[0].data[from.at(n, c, h, w)]);
+                        let at = |h, w| inputs[0].data[from.at(n, c, h, w)].f64();
                         let first = col.mix(at(row.first, col.first), at(row.first, col.second));
                         let second = col.mix(at(row.second, col.first), at(row.second, col.second));
-                        outputs[0].data[to.at(n, c, y, x)] = row.mix(first, second) as f32;
+                        outputs[0].data[to.at(n, c, y, x)] = E::of(row.mix(first, second));
                     }
                 }
             }
         }
+    }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+}
+
+impl Backward for Upsample {
+    fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
+        Cost::elementwise(&inputs[0], if self.mode == Mode::Nearest { 1 } else { 8 })
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+        let rows: Vec<Tap> = (0..to.h).map(|y| self.mode.tap(y, from.h, to.h)).collect();
+        let cols: Vec<Tap> = (0..to.w).map(|x| self.mode.tap(x, from.w, to.w)).collect();
+        let mut sums = vec![0.0; outputs[0].data.len()];
+        for n in 0..to.n {
+            for c in 0..to.c {
+                for (y, row) in rows.iter().enumerate() {
+                    for (x, col) in cols.iter().enumerate() {
+                        let gradient = inputs[0].data[to.at(n, c, y, x)].f64();
+                        for (h, down) in row.parts() {
+                            for (w, across) in col.parts() {
+                                sums[from.at(n, c, h, w)] += down * across * gradient;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        fill(&mut outputs[0], &sums);
     }
 }
 
@@ -169,6 +203,11 @@ struct Tap {
 }
 
 impl Tap {
+    /// Both cells with their shares.
+    fn parts(&self) -> [(usize, f64); 2] {
+        [(self.first, 1.0 - self.share), (self.second, self.share)]
+    }
+
     fn mix(&self, first: f64, second: f64) -> f64 {
         if self.share == 0.0 { first } else { (1.0 - self.share) * first + self.share * second }
     }

@@ -48,6 +48,9 @@ fn foldable(optimised: &Optimised, id: NodeId, shown: &HashSet<ValueId>) -> Resu
     if !net.has_one_use(operand.node) || shown.contains(&operand) {
         return Err(format!("the value of `{}` is used elsewhere too", node.path));
     }
+    if optimised.is_trained(operand.node) {
+        return Err(format!("the weight of `{}` is trained", node.path));
+    }
     Ok((operand.node, op, axis))
 }
 

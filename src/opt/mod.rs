@@ -6,7 +6,7 @@ mod fold_batch_norm;
 mod fold_pad;
 mod prune;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ir::{Net, NodeId, verify};
 use crate::op::ParamSpec;
@@ -21,6 +21,8 @@ pub struct Optimised {
     pub shapes: Shapes,
     /// The parameters of each node in the order of [`Operator::params`](crate::op::Operator::params).
     pub params: HashMap<NodeId, Vec<Source>>,
+    /// The names of the parameters that training changes; none in inference.
+    pub trained: HashSet<String>,
     /// What was done, and what was declined and why, in order.
     pub log: Vec<Entry>,
 }
@@ -80,6 +82,17 @@ pub struct Entry {
 }
 
 impl Optimised {
+    fn new(net: &Net, shapes: &Shapes) -> Optimised {
+        let (params, trained) = (stored_params(net, shapes), HashSet::new());
+        Optimised { net: net.clone(), shapes: shapes.clone(), params, trained, log: Vec::new() }
+    }
+
+    /// Whether a node has a parameter that training changes.
+    fn is_trained(&self, id: NodeId) -> bool {
+        let sources = self.params.get(&id).into_iter().flatten();
+        sources.into_iter().any(|source| matches!(source, Source::Stored { name, .. } if self.trained.contains(name)))
+    }
+
     fn note(&mut self, rewrite: &'static str, path: &str, applied: bool, outcome: String) {
         self.log.push(Entry { rewrite, path: path.to_owned(), outcome, applied });
     }
@@ -90,11 +103,26 @@ type Rewrite = fn(&mut Optimised);
 const REWRITES: [Rewrite; 4] =
     [prune::prune, drop_identities::drop_identities, fold_batch_norm::fold_batch_norm, fold_pad::fold_pad];
 
-/// Makes a graph ready for inference. The paths that `keep` names stay, as further outputs.
+/// Makes a graph ready for inference.
 pub fn optimise(net: &Net, shapes: &Shapes) -> Optimised {
-    let mut optimised =
-        Optimised { net: net.clone(), shapes: shapes.clone(), params: stored_params(net, shapes), log: Vec::new() };
+    let mut optimised = Optimised::new(net, shapes);
     optimised.net.outputs.retain(|output| output.train.is_none());
+    rewrite(optimised)
+}
+
+/// Makes a graph ready for training, in which these parameters change: they stay what they are, as do the outputs that
+/// exist in training only.
+pub fn optimise_for_training(net: &Net, shapes: &Shapes, trained: &dyn Fn(&str) -> bool) -> Optimised {
+    let mut optimised = Optimised::new(net, shapes);
+    let names = optimised.params.values().flatten().filter_map(|source| match source {
+        Source::Stored { name, spec } => (spec.role.trainable() && trained(name)).then(|| name.clone()),
+        Source::Scaled { .. } | Source::Shifted { .. } => None,
+    });
+    optimised.trained = names.collect();
+    rewrite(optimised)
+}
+
+fn rewrite(mut optimised: Optimised) -> Optimised {
     for rewrite in REWRITES {
         rewrite(&mut optimised);
         debug_assert_eq!(verify(&optimised.net), Ok(()));

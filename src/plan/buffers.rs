@@ -9,9 +9,10 @@ use std::collections::HashMap;
 
 use super::fuse::{Dims, Group};
 use super::gaps::{self, Stretch};
-use super::select::{Kernel, rows, works_in_place};
+use super::select::{Kernel, rows};
 use crate::ir::ValueId;
 use crate::kernel::rows::Place;
+use crate::op::Op;
 use crate::opt::Optimised;
 
 /// Roots start at multiples of this many elements: 64 bytes.
@@ -95,6 +96,20 @@ impl Roots<'_> {
         self.roots[root].last = self.roots[root].last.max(self.last_use(value, time));
     }
 
+    /// Makes a slice of channels a range of columns of its operand.
+    fn cut(&mut self, group: &Group, optimised: &Optimised, time: usize) {
+        let (value, operand) = (group.results[0], group.reads[0]);
+        let Op::Slice(slice) = &optimised.net.node(group.node).op else { return self.make(value, time) };
+        let (root, column, _) = self.values[&operand];
+        let (_, width) = rows(&self.dims[&value]);
+        self.values.insert(value, (root, column + slice.start as usize, width));
+        let (root, _) = self.resolve(value);
+        let last = self.last_use(value, time);
+        let root = &mut self.roots[root];
+        root.last = root.last.max(last);
+        root.shared = true;
+    }
+
     /// Whether a result of `group` may take the place of `operand`, which it reads element by element.
     fn may_overwrite(&self, group: &Group, time: usize, operand: ValueId) -> bool {
         let (root, _) = self.resolve(operand);
@@ -133,13 +148,14 @@ pub(super) fn lay_out(
     for (time, group) in groups.iter().enumerate() {
         let overwritten = match group.residual {
             Some(_) => group.reads.last(),
-            None if works_in_place(group.kernel) => group.reads.first(),
-            None => None,
+            None => group.overwritable.map(|at| &group.reads[at]),
         };
         match overwritten {
             Some(&operand) if roots.may_overwrite(group, time, operand) => {
                 roots.share(group.results[0], operand, time);
+                group.results[1..].iter().for_each(|&value| roots.make(value, time));
             }
+            _ if group.kernel == Kernel::Columns => roots.cut(group, optimised, time),
             _ => group.results.iter().for_each(|&value| roots.make(value, time)),
         }
         if group.kernel == Kernel::Concat {

@@ -9,6 +9,7 @@ use crate::ir::{Net, NodeId, ValueId};
 use crate::kernel::product::Range;
 use crate::op::Op;
 use crate::op::activation::Activation;
+use crate::op::gradient::{Differentiated, Gradient};
 use crate::opt::Optimised;
 
 /// The nodes of one step.
@@ -22,12 +23,16 @@ pub struct Group {
     pub residual: Option<ValueId>,
     /// A function of the result.
     pub activation: Option<Activation>,
+    /// The range of an activation whose gradient is taken on the way; its results are read last.
+    pub mask: Option<Range>,
     /// The operands.
     pub reads: Vec<ValueId>,
     /// The results.
     pub results: Vec<ValueId>,
     /// How it is computed.
     pub kernel: Kernel,
+    /// Which operand the first result may be written over, where it is not used afterwards.
+    pub overwritable: Option<usize>,
 }
 
 /// The range of an activation that only bounds its operand.
@@ -64,7 +69,7 @@ pub fn groups(
             aliases.insert(ValueId::from(id), operands[0]);
             continue;
         }
-        if fuser.prologue_of(id).is_some() {
+        if fuser.prologue_of(id).is_some() || fuser.masks(id).is_some() {
             continue;
         }
         let group = fuser.group(id, options, optimised.shapes.results(id).len(), &mut done);
@@ -125,11 +130,18 @@ impl Fuser<'_> {
             prologue = Some((norm, bounds.unwrap_or(Range::ALL)));
             reads = net.operands(norm);
         }
+        let mask = self.mask_of(id);
+        if let (Some((slope, _)), Some(gradient)) = (mask, reads.last_mut()) {
+            // The gradient behind the activation, and the activation's results.
+            let operands = net.operands(slope);
+            *gradient = operands[1];
+            reads.push(operands[0]);
+        }
         let mut results: Vec<ValueId> = (0u32..).take(results).map(|output| ValueId { node: id, output }).collect();
         let kernel = select::kernel(op, &reads, &results, self.dims, prologue.is_some(), options);
         let (mut residual, mut activation) = (None, None);
         let mut tail = id;
-        if kernel.adds_a_value()
+        if select::adds_a_value(kernel, op)
             && let Some(user) = self.only_user(tail.into())
             && let Some(other) = self.joins(tail, user, id)
         {
@@ -149,7 +161,34 @@ impl Fuser<'_> {
         if tail != id {
             results = vec![tail.into()];
         }
-        Group { node: id, prologue, residual, activation, reads, results, kernel }
+        let (mask, overwritable) = (mask.map(|(_, range)| range), select::overwritable(kernel, op));
+        Group { node: id, prologue, residual, activation, mask, reads, results, kernel, overwritable }
+    }
+
+    /// The gradient of a batch norm that takes that of an activation behind it on its way.
+    fn masks(&self, id: NodeId) -> Option<NodeId> {
+        let Op::Gradient(Gradient { of: Differentiated::Activation(activation), .. }) = &self.net.node(id).op else {
+            return None;
+        };
+        range(*activation)?;
+        let user = self.only_user(id.into())?;
+        match &self.net.node(user).op {
+            Op::Gradient(Gradient { of: Differentiated::Normalise(_), .. }) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// For the gradient of a batch norm, that of an activation which it takes on its way, and its range.
+    fn mask_of(&self, id: NodeId) -> Option<(NodeId, Range)> {
+        let Op::Gradient(Gradient { of: Differentiated::Normalise(_), .. }) = &self.net.node(id).op else {
+            return None;
+        };
+        let slope = self.net.operands(id).last()?.node;
+        let Op::Gradient(Gradient { of: Differentiated::Activation(activation), .. }) = &self.net.node(slope).op else {
+            return None;
+        };
+        (self.masks(slope) == Some(id)).then_some(())?;
+        Some((slope, range(*activation)?))
     }
 
     /// The other summand, where `sum` adds the value of `tail` to one that is there before `host` is computed.

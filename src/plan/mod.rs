@@ -18,6 +18,8 @@ use crate::cost;
 use crate::ir::{NodeId, ValueId};
 use crate::kernel::product::Range;
 use crate::kernel::rows::Place;
+use crate::op::gradient::{Differentiated, Gradient};
+use crate::op::pool::Pool;
 use crate::op::pool::span::{Span, spans};
 use crate::op::{Op, activation::Activation};
 use crate::opt::Optimised;
@@ -50,10 +52,14 @@ pub struct Step {
     pub has_residual: bool,
     /// An activation applied to the result while it is at hand.
     pub activation: Option<Activation>,
+    /// The range of an activation whose gradient is taken on the way; its results are the last operand.
+    pub mask: Option<Range>,
     /// The operands.
     pub inputs: Vec<Slot>,
     /// The results.
     pub outputs: Vec<Slot>,
+    /// The sizes of the parameters.
+    pub params: Vec<Vec<usize>>,
     /// For pooling, the rows and columns that each position covers.
     pub spans: Option<[Vec<Span>; 2]>,
 }
@@ -77,6 +83,9 @@ pub struct Options {
     pub machine: Machine,
     /// Kernels that have been timed on this machine; they count more than what is expected of it.
     pub picks: Option<Arc<Picks>>,
+    /// Whether nodes are executed in the order in which they were made, as a graph of gradients is made to be, instead of
+    /// one that is searched for.
+    pub as_made: bool,
 }
 
 /// A program for one batch size.
@@ -129,7 +138,7 @@ pub enum PlanError {
 /// When a size is symbolic or the memory needed is beyond reason.
 pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Plan, PlanError> {
     let net = &optimised.net;
-    let order = order(optimised);
+    let order = if options.as_made { net.topological() } else { order(optimised) };
     let dims = dims(optimised, &order, batch)?;
     let (groups, aliases) = fuse::groups(optimised, &order, &dims, options);
     let layout = buffers::lay_out(optimised, &groups, &aliases, &dims);
@@ -139,9 +148,9 @@ pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Pl
         let inputs: Vec<Slot> = group.reads.into_iter().map(slot).collect();
         let outputs: Vec<Slot> = group.results.into_iter().map(slot).collect();
         let spans = match &node.op {
-            Op::Pool(pool) => {
-                let sizes = |slot: &Slot| [slot.dims[2], slot.dims[3]];
-                Some(spans(&pool.extent, sizes(&inputs[0]), sizes(&outputs[0])))
+            Op::Pool(pool) => Some(spans_of(pool, &inputs[0], &outputs[0])),
+            Op::Gradient(Gradient { of: Differentiated::Pool(pool), .. }) => {
+                inputs.last().map(|gradient| spans_of(pool, &outputs[0], gradient))
             }
             _ => None,
         };
@@ -153,6 +162,8 @@ pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Pl
             prologue: group.prologue,
             has_residual: group.residual.is_some(),
             activation: group.activation,
+            mask: group.mask,
+            params: param_sizes(optimised, group.node),
             inputs,
             outputs,
             spans,
@@ -161,7 +172,7 @@ pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Pl
     Ok(Plan {
         batch,
         options: options.clone(),
-        steps: steps.filter(|step| step.kernel != Kernel::Concat || !lies_in_place(step)).collect(),
+        steps: steps.filter(|step| !lies_in_place(step)).collect(),
         inputs: net.inputs.iter().map(|&id| slot(id.into())).collect(),
         outputs: net.outputs.iter().map(|output| (output.name.clone(), slot(output.value))).collect(),
         arena: layout.arena,
@@ -169,9 +180,25 @@ pub fn plan(optimised: &Optimised, batch: usize, options: &Options) -> Result<Pl
     })
 }
 
-/// Whether all parts of a concatenation are where they belong.
+/// The sizes of the parameters of a node.
+fn param_sizes(optimised: &Optimised, id: NodeId) -> Vec<Vec<usize>> {
+    let specs = optimised.shapes.params(&optimised.net, id).into_iter();
+    specs.map(|spec| spec.shape.iter().map(|&size| size as usize).collect()).collect()
+}
+
+/// The rows and columns that each position of a result covers.
+fn spans_of(pool: &Pool, from: &Slot, to: &Slot) -> [Vec<Span>; 2] {
+    let sizes = |slot: &Slot| [slot.dims[2], slot.dims[3]];
+    spans(&pool.extent, sizes(from), sizes(to))
+}
+
+/// Whether nothing is left to do: all parts of a concatenation are where they belong, a slice is a part of its operand.
 fn lies_in_place(step: &Step) -> bool {
-    step.parts().all(|(from, to)| from == to)
+    match step.kernel {
+        Kernel::Concat => step.parts().all(|(from, to)| from == to),
+        Kernel::Columns => step.columns() == Some(step.outputs[0].place),
+        _ => false,
+    }
 }
 
 /// The order that needs the least memory, as far as it is found; the topological one where costs do not say.
@@ -196,7 +223,11 @@ fn dims(optimised: &Optimised, order: &[NodeId], batch: usize) -> Result<HashMap
                 symbols.dedup();
                 return Err(PlanError::Symbolic { path: path.clone(), symbols });
             };
-            let sizes: Vec<usize> = std::iter::once(batch).chain(known).collect();
+            let sizes: Vec<usize> = if optimised.net.node(id).op.is_per_sample(output as usize) {
+                std::iter::once(batch).chain(known).collect()
+            } else {
+                vec![1, known.iter().product()]
+            };
             let elements = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
             total = elements
                 .and_then(|elements| total.checked_add(elements.next_multiple_of(buffers::ALIGN)))
@@ -217,6 +248,13 @@ impl Step {
             *column += part.place.width;
             Some((part.place, to))
         })
+    }
+
+    /// For a slice of channels, where it is in its operand.
+    pub fn columns(&self) -> Option<Place> {
+        let Op::Slice(slice) = &self.op else { return None };
+        let whole = self.inputs[0].place;
+        Some(Place { start: whole.start + slice.start as usize, width: self.outputs[0].place.width, ..whole })
     }
 
     /// Multiply-accumulates of the step for one sample; zero for everything but convolutions and linear layers.

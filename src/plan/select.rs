@@ -7,11 +7,13 @@ use super::fuse::Dims;
 use crate::cost::Profile;
 use crate::ir::ValueId;
 use crate::kernel::conv::Geometry;
+use crate::kernel::conv_gradient;
 use crate::kernel::isa::LANES;
 use crate::kernel::product::PANEL;
 use crate::kernel::winograd::Tile;
 use crate::op::Op;
 use crate::op::conv::Conv;
+use crate::op::gradient::{Differentiated, Gradient, Wrt};
 use crate::tensor::Nchw;
 
 /// How a step is computed.
@@ -45,6 +47,16 @@ pub enum Kernel {
     Shortcut,
     /// Rows of channels turned into one vector in the order of channels.
     Turn,
+    /// One vector in the order of channels turned into rows of channels.
+    TurnBack,
+    /// A range of columns of another value; copied where that is overwritten.
+    Columns,
+    /// A product of values.
+    Times,
+    /// Batch norm by the statistics of the batch.
+    Normalise,
+    /// The gradients of an operator.
+    Gradient,
     /// The operator's own plain loops.
     Plain,
 }
@@ -126,6 +138,11 @@ impl Kernel {
             Kernel::Concat => "concat",
             Kernel::Shortcut => "shortcut",
             Kernel::Turn => "turn",
+            Kernel::TurnBack => "turn back",
+            Kernel::Columns => "columns",
+            Kernel::Times => "product of values",
+            Kernel::Normalise => "batch statistics",
+            Kernel::Gradient => "gradient",
             Kernel::Plain => "plain loops",
         }
     }
@@ -141,22 +158,22 @@ impl Kernel {
             Kernel::Pool | Kernel::Lrn | Kernel::Softmax => "vectors of channels",
             Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum | Kernel::Shortcut => "bound by memory; split evenly",
             Kernel::Concat => "parts that could be computed in place are; the rest is copied",
-            Kernel::Turn => "channels come before height and width in what users see",
+            Kernel::Turn | Kernel::TurnBack => "channels come before height and width in what users see",
+            Kernel::Columns => "a part of the operand's rows",
+            Kernel::Times => "bound by memory; split evenly",
+            Kernel::Normalise => "sums of blocks of rows, then each element",
+            Kernel::Gradient => "the gradient's own kernel",
             Kernel::Plain => "no kernel of its own: the operator's plain loops",
         }
-    }
-
-    /// Whether a value can be added to its sums, as a skip connection joins them.
-    pub(super) fn adds_a_value(self) -> bool {
-        matches!(self, Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_))
     }
 
     /// Whether an activation can be applied to its results while they are at hand.
     pub(super) fn ends_with_an_activation(self) -> bool {
         match self {
-            Kernel::Depthwise | Kernel::Linear | Kernel::PerChannel | Kernel::Sum => true,
-            Kernel::Pool | Kernel::Lrn | Kernel::Pointwise | Kernel::Softmax => false,
-            Kernel::Concat | Kernel::Shortcut | Kernel::Turn | Kernel::Plain => false,
+            Kernel::Depthwise | Kernel::Linear | Kernel::PerChannel | Kernel::Sum | Kernel::Normalise => true,
+            Kernel::Pool | Kernel::Lrn | Kernel::Pointwise | Kernel::Softmax | Kernel::Times => false,
+            Kernel::Concat | Kernel::Shortcut | Kernel::Turn | Kernel::TurnBack | Kernel::Plain => false,
+            Kernel::Columns | Kernel::Gradient => false,
             Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_) => true,
         }
     }
@@ -175,9 +192,31 @@ pub(super) fn is_view(op: &Op, from: Option<&[usize]>, to: &[usize]) -> bool {
     matches!(op, Op::Flatten(_) | Op::Reshape(_)) && from.is_some_and(|from| rows(from) == rows(to))
 }
 
-/// Whether a node can write its result over its first operand.
-pub(super) fn works_in_place(kernel: Kernel) -> bool {
-    matches!(kernel, Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum | Kernel::Softmax)
+/// Whether a value can be added to a node's sums, as a skip connection joins them.
+pub(super) fn adds_a_value(kernel: Kernel, op: &Op) -> bool {
+    match (kernel, op) {
+        (Kernel::Product | Kernel::JoinedProduct | Kernel::Winograd(_), _) => true,
+        (Kernel::Gradient, Op::Gradient(Gradient { of: Differentiated::Conv(conv), wrt, .. })) => {
+            // A stride has phases, each of which is spread; what lies between them could not be added at once.
+            matches!(wrt[..], [Wrt::Operand(_)]) && conv.windows.stride == [1, 1] && conv.groups == 1
+        }
+        _ => false,
+    }
+}
+
+/// Which operand a node can write its first result over.
+pub(super) fn overwritable(kernel: Kernel, op: &Op) -> Option<usize> {
+    match (kernel, op) {
+        (Kernel::Pointwise | Kernel::PerChannel | Kernel::Sum | Kernel::Softmax | Kernel::Times, _) => Some(0),
+        (Kernel::Gradient, Op::Gradient(gradient)) if matches!(gradient.wrt[..], [Wrt::Operand(_), ..]) => {
+            match gradient.of {
+                Differentiated::Activation(_) => Some(1),
+                Differentiated::Normalise(_) => Some(3),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// Whether a convolution is a matrix product on the pixels as they are.
@@ -238,9 +277,29 @@ pub(super) fn kernel(
         Op::PadShortcut(_) => Kernel::Shortcut,
         Op::Softmax(softmax) if softmax.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Softmax,
         Op::Concat(concat) if concat.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Concat,
-        Op::Flatten(_) if from.len() == 4 => Kernel::Turn,
+        Op::Flatten(_) | Op::Reshape(_) if from.len() == 4 && to.len() == 2 => Kernel::Turn,
+        Op::Reshape(_) if from.len() == 2 && to.len() == 4 => Kernel::TurnBack,
+        Op::Slice(slice) if slice.axis == 0 && matches!(to.len(), 2 | 4) => Kernel::Columns,
+        Op::Mul(_) if reads.iter().all(|read| dims[read] == to) => Kernel::Times,
+        Op::Normalise(_) => Kernel::Normalise,
+        Op::Gradient(gradient) => gradient_kernel(gradient, from, to),
         _ => Kernel::Plain,
     }
+}
+
+/// Whether a gradient has a kernel of its own.
+fn gradient_kernel(gradient: &Gradient, from: &[usize], to: &[usize]) -> Kernel {
+    let is_fast = match (&gradient.of, &gradient.wrt[..]) {
+        (Differentiated::Conv(conv), [Wrt::Operand(_)]) => {
+            let g = geometry(conv, to, from);
+            g.is_depthwise() || conv_gradient::phases(&g).is_some()
+        }
+        (Differentiated::Conv(_) | Differentiated::Normalise(_) | Differentiated::Activation(_), _) => true,
+        (Differentiated::Linear(_), _) => from.len() == 2,
+        (Differentiated::Pool(_), _) => true,
+        _ => false,
+    };
+    if is_fast { Kernel::Gradient } else { Kernel::Plain }
 }
 
 /// A kernel that could compute a convolution, and how many cycles of one core it is expected to take for one sample.
@@ -282,7 +341,7 @@ const TRANSFORM: f64 = 2.5;
 /// and the transforms.
 pub fn candidates(g: &Geometry, options: &Options) -> Vec<Candidate> {
     let bytes = options.machine.bytes;
-    if g.groups > 1 && g.groups == g.from.c && g.groups == g.to.c {
+    if g.is_depthwise() {
         let cycles = (g.to.h * g.to.w * g.to.c * g.kernel[0] * g.kernel[1]) as f64 / 4.0;
         return vec![Candidate { kernel: Kernel::Depthwise, cycles }];
     }

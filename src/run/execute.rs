@@ -1,7 +1,6 @@
 //! One step on the arena.
 
-use std::borrow::Cow;
-
+use super::gradient;
 use super::prepare::{Form, Prepared};
 use crate::kernel::conv::{self, Around, Context, Summand};
 use crate::kernel::product::Range;
@@ -11,13 +10,14 @@ use crate::op::Op;
 use crate::plan::select::geometry;
 use crate::plan::{Kernel, Slot, Step, fuse};
 use crate::tensor::{Nchw, View, ViewMut};
-use crate::weights::StoredTensor;
 
-/// Computes a step.
-pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>, arena: &mut [f32]) {
+/// Computes a step. Parameters that training changes are ranges of `live`.
+pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>, live: &[f32], arena: &mut [f32]) {
     match step.kernel {
-        Kernel::Plain => return plain(cx, step, prepared, arena),
+        Kernel::Plain => return plain(cx, step, prepared, live, arena),
         Kernel::Concat => return concat(cx, step, arena),
+        Kernel::Normalise => return gradient::normalise(cx, step, prepared, live, arena),
+        Kernel::Gradient => return gradient::gradient(cx, step, prepared, live, arena),
         _ => {}
     }
     let (mut to, others) = split(arena, step.outputs[0].place);
@@ -39,13 +39,15 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
                 Form::Product(weights) => conv::direct(cx, &g, weights, from, &mut to, &around),
                 Form::Winograd(weights) => winograd::convolve(cx, &g, weights, from, &mut to, &around),
                 Form::Depthwise(weights) => depthwise::convolve(cx, &g, weights, from, &mut to, bounds),
-                Form::PerChannel(_) | Form::Stored(_) => unreachable!("a convolution's weights are prepared for it"),
+                Form::PerChannel(_) | Form::Phases(..) | Form::Stored(_) | Form::Live(_) => {
+                    unreachable!("a convolution's weights are prepared for it")
+                }
             }
         }
-        (Op::Linear(_), _, Some(Form::Stored(tensors))) => {
-            let weight = tensors[0].to_f32();
-            let bias = tensors.get(1).map(StoredTensor::to_f32);
-            linear::linear(cx, others.read(step.inputs[0].place), &weight, bias.as_deref(), &mut to, bounds);
+        (Op::Linear(_), _, Some(form)) => {
+            let tensors = form.tensors(live);
+            let bias = tensors.get(1).map(|bias| &**bias);
+            linear::linear(cx, others.read(step.inputs[0].place), &tensors[0], bias, &mut to, bounds);
         }
         (Op::Softmax(op), ..) => {
             bring(cx, step, &others, &mut to);
@@ -86,6 +88,24 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
                 k: op.k as f32,
             };
             lrn::normalise(cx, constants, others.read(step.inputs[0].place), &mut to);
+        }
+        (_, Kernel::Times, _) => {
+            bring(cx, step, &others, &mut to);
+            for input in &step.inputs[1..] {
+                elementwise::multiply(cx, others.read(input.place), &mut to);
+            }
+        }
+        (_, Kernel::Columns, _) => {
+            if let Some(columns) = step.columns() {
+                elementwise::copy(cx, others.read(columns), &mut to);
+            }
+        }
+        (_, Kernel::TurnBack, _) => {
+            let from = others.read(step.inputs[0].place);
+            let (samples, per_sample) = (from.count(), to.count() / from.count());
+            for sample in 0..samples {
+                layout::to_rows(cx, from.row(sample), 1, &mut to.part(sample * per_sample, per_sample));
+            }
         }
         (_, Kernel::Turn, _) => {
             let from = others.read(step.inputs[0].place);
@@ -138,22 +158,15 @@ fn concat(cx: &Context, step: &Step, arena: &mut [f32]) {
 }
 
 /// The operator's own loops, on values in the order of users.
-fn plain(cx: &Context, step: &Step, prepared: Option<&Prepared>, arena: &mut [f32]) {
-    let tensors = match prepared.map(|prepared| &prepared.own) {
-        Some(Form::Stored(tensors)) => tensors.as_slice(),
-        _ => &[],
-    };
+fn plain(cx: &Context, step: &Step, prepared: Option<&Prepared>, live: &[f32], arena: &mut [f32]) {
+    let tensors = prepared.map(|prepared| prepared.own.tensors(live)).unwrap_or_default();
     let mut taken: Vec<Vec<f32>> = step.inputs.iter().map(|slot| vec![0.0; slot.place.elements()]).collect();
     for (slot, values) in step.inputs.iter().zip(&mut taken) {
         take(cx, slot, arena, values);
     }
     let inputs: Vec<View> =
         step.inputs.iter().zip(&taken).map(|(slot, data)| View { dims: &slot.dims, data }).collect();
-    let params: Vec<(Vec<usize>, Cow<[f32]>)> = tensors
-        .iter()
-        .map(|tensor| (tensor.shape().iter().map(|&size| size as usize).collect(), tensor.to_f32()))
-        .collect();
-    let params: Vec<View> = params.iter().map(|(dims, data)| View { dims, data }).collect();
+    let params: Vec<View> = step.params.iter().zip(&tensors).map(|(dims, data)| View { dims, data }).collect();
     let mut results: Vec<Vec<f32>> = step.outputs.iter().map(|slot| vec![0.0; slot.place.elements()]).collect();
     let mut outputs: Vec<ViewMut> =
         step.outputs.iter().zip(&mut results).map(|(slot, data)| ViewMut { dims: &slot.dims, data }).collect();

@@ -6,6 +6,8 @@
 
 mod cache;
 mod execute;
+mod gradient;
+mod learner;
 mod model;
 mod prepare;
 mod session;
@@ -27,6 +29,7 @@ use crate::weights::{BindError, BindOptions, Checkpoint};
 use model::{Model, Workspace};
 
 pub use cache::Kept;
+pub use learner::{LearnError, LearnOptions, Learner, Pass};
 pub use session::Session;
 
 /// Why a net does not run.

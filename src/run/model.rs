@@ -131,7 +131,7 @@ impl Model {
         }
         for step in &plan.steps {
             let start = Instant::now();
-            execute::execute(&mut cx, step, self.parameters.of(step.node), arena);
+            execute::execute(&mut cx, step, self.parameters.of(step.node), &[], arena);
             observe(step, start.elapsed());
         }
         outputs.truncate(plan.outputs.len());

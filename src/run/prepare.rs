@@ -13,6 +13,7 @@ use super::cache::{self, Kept};
 use crate::ir::NodeId;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::conv::{self, Geometry, Prologue};
+use crate::kernel::conv_gradient::Phase;
 use crate::kernel::depthwise;
 use crate::kernel::isa::{Isa, LANES};
 use crate::kernel::product::Range;
@@ -47,8 +48,25 @@ pub(super) enum Form {
     Depthwise(depthwise::Weights),
     /// A factor and a summand for each channel.
     PerChannel(Prologue),
+    /// Packed for the phases of a gradient that are met.
+    Phases(Vec<Phase>, Vec<Option<conv::Weights>>),
     /// As they are stored.
     Stored(Vec<StoredTensor>),
+    /// Ranges of values that training changes.
+    Live(Vec<Span<usize>>),
+}
+
+impl Form {
+    /// The parameters as they lie, those of [`Live`](Form::Live) in `live`.
+    pub(super) fn tensors<'a>(&'a self, live: &'a [f32]) -> Vec<Cow<'a, [f32]>> {
+        match self {
+            Form::Stored(tensors) => tensors.iter().map(StoredTensor::to_f32).collect(),
+            Form::Live(spans) => spans.iter().map(|span| Cow::Borrowed(&live[span.clone()])).collect(),
+            Form::Product(_) | Form::Winograd(_) | Form::Depthwise(_) | Form::PerChannel(_) | Form::Phases(..) => {
+                Vec::new()
+            }
+        }
+    }
 }
 
 /// The parameters of all steps.
@@ -83,7 +101,7 @@ pub(super) enum Packing {
 
 impl Packing {
     /// For steps whose weights are packed.
-    fn of(step: &Step) -> Option<Packing> {
+    pub(super) fn of(step: &Step) -> Option<Packing> {
         let Op::Conv(conv) = &step.op else { return None };
         let g = geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims);
         let mut results = step.outputs.iter().chain(step.inputs.last().filter(|_| step.has_residual));
@@ -108,14 +126,14 @@ impl Packing {
         }
     }
 
-    fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         match self {
             Packing::Product(g, _) => g.to.c,
             Packing::Winograd(_, [outputs, _]) => *outputs,
         }
     }
 
-    fn pack(&self, isa: Isa, weight: &[f32], scale: &[f64], to: &mut [f32]) {
+    pub(super) fn pack(&self, isa: Isa, weight: &[f32], scale: &[f64], to: &mut [f32]) {
         match self {
             Packing::Product(g, fold) => conv::pack(isa, g, *fold, weight, scale, to),
             Packing::Winograd(tile, channels) => winograd::carry_over(isa, *tile, *channels, weight, scale, to),
@@ -174,9 +192,10 @@ pub(super) fn prepare(
             }
             None => form(step, all(step.node)),
         };
-        let prologue = step
-            .prologue
-            .map(|(norm, range)| Prologue { range, ..per_channel(&optimised.net.node(norm).op, &all(norm)) });
+        let prologue = step.prologue.map(|(norm, range)| Prologue {
+            range,
+            ..per_channel(&optimised.net.node(norm).op, &values_of(&all(norm)))
+        });
         let _ = done[at].set(Prepared { own, prologue });
     });
     let steps = plan.steps.iter().zip(done).filter_map(|(step, prepared)| Some((step.node, prepared.into_inner()?)));
@@ -214,8 +233,12 @@ fn pack(
     packed
 }
 
+fn values_of(tensors: &[StoredTensor]) -> Vec<Cow<'_, [f32]>> {
+    tensors.iter().map(StoredTensor::to_f32).collect()
+}
+
 fn form(step: &Step, tensors: Vec<StoredTensor>) -> Form {
-    let values: Vec<Cow<[f32]>> = tensors.iter().map(StoredTensor::to_f32).collect();
+    let values = values_of(&tensors);
     match (&step.op, step.kernel, values.as_slice()) {
         (Op::Conv(conv), Kernel::Depthwise, [weight, bias @ ..]) => {
             let [k_h, k_w] = conv.windows.kernel;
@@ -223,14 +246,13 @@ fn form(step: &Step, tensors: Vec<StoredTensor>) -> Form {
             let bias = bias.first().map(|bias| &**bias);
             Form::Depthwise(depthwise::Weights::new(weight.len() / taps, taps, weight, bias))
         }
-        (_, Kernel::PerChannel, _) => Form::PerChannel(per_channel(&step.op, &tensors)),
+        (_, Kernel::PerChannel, _) => Form::PerChannel(per_channel(&step.op, &values)),
         _ => Form::Stored(tensors),
     }
 }
 
 /// A batch norm or a learnable scale as a factor and a summand for each channel.
-fn per_channel(op: &Op, tensors: &[StoredTensor]) -> Prologue {
-    let values: Vec<Cow<[f32]>> = tensors.iter().map(StoredTensor::to_f32).collect();
+pub(super) fn per_channel(op: &Op, values: &[Cow<[f32]>]) -> Prologue {
     let all = |leaf: usize| values.get(leaf).map_or(&[][..], |values| values).iter().map(|&x| f64::from(x));
     let (scale, shift) = match op {
         Op::BatchNorm(norm) => {
@@ -264,7 +286,7 @@ fn scaled(source: &Source, tensors: &Tensors) -> Option<(StoredTensor, Option<Ve
 }
 
 /// The tensor that a source stands for.
-fn resolve(source: &Source, tensors: &Tensors) -> Option<StoredTensor> {
+pub(super) fn resolve(source: &Source, tensors: &Tensors) -> Option<StoredTensor> {
     match source {
         Source::Stored { name, .. } => {
             let tensor = tensors.get(name.as_str())?;

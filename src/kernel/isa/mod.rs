@@ -33,6 +33,8 @@ pub trait Lanes: Copy + Send + Sync {
 
     /// Rows and wide columns of a tile of products: as many sums as the registers hold beside the factors.
     const TILE: [usize; 2];
+    /// Rows and wide columns of a tile of outer products, likewise.
+    const OUTER: [usize; 2];
 
     /// The same value in each lane.
     fn splat(self, x: f32) -> Self::V;
@@ -51,6 +53,15 @@ pub trait Lanes: Copy + Send + Sync {
     /// # Safety
     /// The `count` floats at `from` may be read.
     unsafe fn load_part(self, from: *const f32, count: usize) -> Self::V;
+    /// As [`load_part`](Self::load_part), where all eight are the rule.
+    ///
+    /// # Safety
+    /// The `count` floats at `from` may be read.
+    #[inline(always)]
+    unsafe fn load_up_to(self, from: *const f32, count: usize) -> Self::V {
+        // SAFETY: the caller's duty.
+        unsafe { if LANES <= count { self.load(from) } else { self.load_part(from, count) } }
+    }
     /// At most the first `count` lanes to memory.
     ///
     /// # Safety

@@ -14,6 +14,7 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 impl Lanes for Portable {
     type V = [f32; LANES];
     const TILE: [usize; 2] = [6, 1];
+    const OUTER: [usize; 2] = [6, 1];
     pairs!();
 
     #[inline(always)]

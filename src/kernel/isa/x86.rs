@@ -182,6 +182,7 @@ macro_rules! eights {
 
 impl Lanes for Avx2 {
     const TILE: [usize; 2] = [6, 1];
+    const OUTER: [usize; 2] = [6, 1];
     eights!();
     pairs!();
 }
@@ -190,6 +191,7 @@ impl Lanes for Avx512 {
     type Wide = x86::__m512;
 
     const TILE: [usize; 2] = [12, 2];
+    const OUTER: [usize; 2] = [8, 3];
     eights!();
 
     #[inline(always)]

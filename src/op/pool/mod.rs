@@ -9,9 +9,10 @@ mod tests;
 
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
 use super::geom::{DILATION, PAD, Padding, Windows, feature_map};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window};
 use crate::dim::{Dim, DimError};
-use crate::tensor::{Nchw, Shape, View, ViewMut};
+use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// Each channel of a feature map by itself: `out[c, y, x]` is the maximum or the average of the cells of `in[c]` that
 /// position `(y, x)` covers.
@@ -192,7 +193,7 @@ impl Operator for Pool {
     }
 
     /// Averages in `f64`. NaN is larger than any number.
-    fn forward(&self, inputs: &[View], _params: &[View], outputs: &mut [ViewMut]) {
+    fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
         let [rows, cols] = span::spans(&self.extent, [from.h, from.w], [to.h, to.w]);
         for n in 0..to.n {
@@ -203,14 +204,14 @@ impl Operator for Pool {
                             cols.cells.iter().map(move |&col| inputs[0].data[from.at(n, c, row, col)])
                         });
                         outputs[0].data[to.at(n, c, y, x)] = match self.function {
-                            Function::Max => cells.fold(f32::NEG_INFINITY, larger),
+                            Function::Max => E::of(cells.map(E::f64).fold(f64::NEG_INFINITY, larger)),
                             Function::Average { count_pad } => {
                                 let counted = if count_pad {
                                     rows.with_padding * cols.with_padding
                                 } else {
                                     rows.cells.len() * cols.cells.len()
                                 };
-                                (cells.map(f64::from).sum::<f64>() / counted as f64) as f32
+                                E::of(cells.map(E::f64).sum::<f64>() / counted as f64)
                             }
                         };
                     }
@@ -218,9 +219,64 @@ impl Operator for Pool {
             }
         }
     }
+
+    fn gradient(&self, g: &mut GradBuilder) {
+        let incoming = g.incoming(0);
+        let operands = match self.function {
+            Function::Max => vec![Ref::Operand(0), Ref::Result(0), incoming],
+            Function::Average { .. } => vec![incoming],
+        };
+        g.backward(self, &[Wrt::Operand(0)], &operands, &[]);
+    }
 }
 
-fn larger(best: f32, cell: f32) -> f32 {
+impl Backward for Pool {
+    fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        // A comparison or a division, and a sum, for each cell of a window.
+        let gradient = &inputs[inputs.len() - 1];
+        match self.extent {
+            Extent::Windows(windows) => Cost::elementwise(gradient, 2 * windows.taps()),
+            Extent::Global | Extent::Adaptive(_) => Cost::elementwise(&outputs[0], 2),
+        }
+    }
+
+    fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
+        let gradient = inputs[inputs.len() - 1];
+        let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(gradient.dims));
+        let [rows, cols] = span::spans(&self.extent, [from.h, from.w], [to.h, to.w]);
+        let mut sums = vec![0.0; outputs[0].data.len()];
+        for n in 0..to.n {
+            for c in 0..to.c {
+                for (y, rows) in rows.iter().enumerate() {
+                    for (x, cols) in cols.iter().enumerate() {
+                        let at = to.at(n, c, y, x);
+                        let cells = rows.cells.iter().flat_map(|&row| cols.cells.iter().map(move |&col| from.at(n, c, row, col)));
+                        match self.function {
+                            // The first of equal cells has it all.
+                            Function::Max => {
+                                let mut cells = cells;
+                                if let Some(cell) = cells.find(|&cell| inputs[0].data[cell] == inputs[1].data[at]) {
+                                    sums[cell] += gradient.data[at].f64();
+                                }
+                            }
+                            Function::Average { count_pad } => {
+                                let counted = if count_pad {
+                                    rows.with_padding * cols.with_padding
+                                } else {
+                                    rows.cells.len() * cols.cells.len()
+                                };
+                                cells.for_each(|cell| sums[cell] += gradient.data[at].f64() / counted as f64);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        fill(&mut outputs[0], &sums);
+    }
+}
+
+fn larger(best: f64, cell: f64) -> f64 {
     if cell > best || cell.is_nan() { cell } else { best }
 }
 

@@ -1,5 +1,6 @@
 //! What holds for every operator, on samples of every layer. A new layer needs a row in [`samples`](samples::samples).
 
+mod gradients;
 mod hostile;
 mod samples;
 

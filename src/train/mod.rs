@@ -1,0 +1,5 @@
+//! Training: optimisers, schedules.
+
+pub mod optimiser;
+pub mod schedule;
+pub mod stepper;

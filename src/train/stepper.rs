@@ -1,0 +1,228 @@
+//! One step of training: the pass, the statistics of batch norms, and what the optimiser makes of the gradients.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::optimiser::{Optimiser, Part, State};
+use crate::kernel::buffer::Buffer;
+use crate::kernel::update;
+use crate::op::Role;
+use crate::run::{LearnError, Learner};
+
+/// A net in training with the state of its optimiser.
+#[derive(Debug)]
+pub struct Stepper {
+    learner: Learner,
+    optimiser: Optimiser,
+    state: State,
+    /// The factor of the learning rate of each trained parameter.
+    rates: Vec<f64>,
+    /// Where the state of each trained parameter begins, and its role.
+    places: Vec<(usize, Role)>,
+    /// The moving average of the trained parameters, where one is kept.
+    average: Option<Buffer>,
+    /// Gradients of the parts of a batch, where it has several.
+    gathered: Buffer,
+    parts: u64,
+    seed: u64,
+}
+
+/// A part of a batch: for each input of the net its values, and the target of each output.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// Samples.
+    pub batch: usize,
+    /// The net's inputs in its order.
+    pub inputs: &'a [&'a [f32]],
+    /// The target of each output in its order.
+    pub targets: &'a [&'a [f32]],
+}
+
+/// What a pass has found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The sum of the outputs' mean losses, each with its weight.
+    pub loss: f64,
+    /// The loss of each sample at the first output.
+    pub losses: Vec<f32>,
+    /// The first output.
+    pub prediction: Vec<f32>,
+}
+
+impl Stepper {
+    /// A net that is trained by an optimiser; `seed` decides what is dropped.
+    pub fn new(learner: Learner, optimiser: Optimiser, seed: u64) -> Stepper {
+        let role = |name: &str| {
+            let parameter = learner.parameters().iter().find(|parameter| parameter.name == name);
+            parameter.map_or(Role::Weight, |parameter| parameter.spec.role)
+        };
+        let (mut places, mut total) = (Vec::new(), 0);
+        for (name, _) in &learner.training().gradients {
+            places.push((total, role(name)));
+            total += learner.value(name).map_or(0, <[f32]>::len);
+        }
+        let average = (0.0 < optimiser.average).then(|| {
+            let mut average = Buffer::zeros(total);
+            for ((name, _), (start, _)) in learner.training().gradients.iter().zip(&places) {
+                let values = learner.value(name).unwrap_or_default();
+                average[*start..start + values.len()].copy_from_slice(values);
+            }
+            average
+        });
+        let state = State::new(&optimiser, total);
+        let rates = vec![1.0; places.len()];
+        Stepper { learner, optimiser, state, rates, places, average, gathered: Buffer::default(), parts: 0, seed }
+    }
+
+    /// The net.
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// The net, to be changed.
+    pub fn learner_mut(&mut self) -> &mut Learner {
+        &mut self.learner
+    }
+
+    /// The optimiser's settings.
+    pub fn optimiser(&self) -> &Optimiser {
+        &self.optimiser
+    }
+
+    /// The state of the optimiser.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Steps that have been made.
+    pub fn steps(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Sets the factor of each parameter's learning rate, by its name.
+    pub fn set_rates(&mut self, factor: impl Fn(&str) -> f64) {
+        let names = self.learner.training().gradients.iter();
+        self.rates = names.map(|(name, _)| factor(name)).collect();
+    }
+
+    /// Passes one part of a batch of several; [`step`](Self::step) with the last one makes the step.
+    ///
+    /// # Errors
+    /// When the part cannot be planned.
+    pub fn gather(&mut self, part: &Samples) -> Result<Outcome, LearnError> {
+        let outcome = self.pass(part, true)?;
+        self.parts += 1;
+        Ok(outcome)
+    }
+
+    /// Passes a batch, or its last part, and makes a step at a learning rate.
+    ///
+    /// # Errors
+    /// When the batch cannot be planned.
+    pub fn step(&mut self, part: &Samples, rate: f64) -> Result<Outcome, LearnError> {
+        let gathers = self.parts != 0;
+        let outcome = self.pass(part, gathers)?;
+        if outcome.loss.is_finite() {
+            self.update(rate, gathers);
+        }
+        Ok(outcome)
+    }
+
+    /// Computes the gradients of a part; adds them to those before where `gathers` holds.
+    fn pass(&mut self, part: &Samples, gathers: bool) -> Result<Outcome, LearnError> {
+        let training = self.learner.training();
+        let masks = self.masks(part.batch);
+        let masks = masks.iter().map(Vec::as_slice);
+        let inputs: Vec<&[f32]> =
+            part.inputs.iter().copied().chain(masks).chain(part.targets.iter().copied()).collect();
+        let (heads, statistics) = (training.heads.clone(), training.statistics.clone());
+        let mut pass = self.learner.pass(part.batch, &inputs)?;
+        let mut loss = 0.0;
+        let mut losses = Vec::new();
+        for (at, head) in heads.iter().enumerate() {
+            let found = pass.output(head.loss);
+            loss += head.weight * found.iter().map(|&x| f64::from(x)).sum::<f64>() / part.batch as f64;
+            if at == 0 {
+                losses = found;
+            }
+        }
+        let prediction = heads.first().map_or_else(Vec::new, |head| pass.output(head.prediction));
+        let found: Vec<[Vec<f32>; 2]> =
+            statistics.iter().map(|statistics| statistics.outputs.map(|output| pass.row(output).to_vec())).collect();
+        if gathers {
+            let (places, gathered, first) = (&self.places, &mut self.gathered, self.parts == 0);
+            gathered.reserve(self.state.moments[0].len());
+            pass.update(|at, (threads, isa), gradient, _| {
+                let to = &mut gathered[places[at].0..][..gradient.len()];
+                update::blend(threads, isa, if first { 0.0 } else { 1.0 }, 1.0, gradient, to);
+            });
+        }
+        for (statistics, [mean, variance]) in statistics.iter().zip(&found) {
+            let count = (part.batch * statistics.positions) as f64;
+            self.move_statistics(&statistics.path, statistics.momentum, mean, variance, count);
+        }
+        Ok(Outcome { loss, losses, prediction })
+    }
+
+    /// Moves running statistics as PyTorch does: the variance with the divisor `count - 1`.
+    fn move_statistics(&mut self, path: &str, momentum: f64, mean: &[f32], variance: &[f32], count: f64) {
+        let unbiased = count / (count - 1.0).max(1.0);
+        for (leaf, values, factor) in [("running_mean", mean, 1.0), ("running_var", variance, unbiased)] {
+            let running = self.learner.value_mut(&format!("{path}.{leaf}")).unwrap_or_default();
+            for (running, &value) in running.iter_mut().zip(values) {
+                let moved = (1.0 - momentum) * f64::from(*running) + momentum * factor * f64::from(value);
+                *running = moved as f32;
+            }
+        }
+        if let Some([counter]) = self.learner.value_mut(&format!("{path}.num_batches_tracked")) {
+            *counter += 1.0;
+        }
+    }
+
+    /// What is dropped in the next pass: a function of the seed, the step and the part.
+    fn masks(&self, batch: usize) -> Vec<Vec<f32>> {
+        let training = self.learner.training();
+        let masks = training.masks.iter().enumerate();
+        masks
+            .map(|(at, (mask, _))| {
+                let mut key = [0; 32];
+                let numbers = [self.seed, self.state.step, self.parts, at as u64];
+                key.chunks_exact_mut(8).zip(numbers).for_each(|(to, number)| to.copy_from_slice(&number.to_le_bytes()));
+                let mut random = ChaCha8Rng::from_seed(key);
+                let sizes = training.graph.shapes.of(mask.node.into()).as_known().unwrap_or_default();
+                let kept = (1.0 / (1.0 - mask.p)) as f32;
+                // Dropped where a number below 2³² is below p · 2³².
+                let bound = (mask.p * 4_294_967_296.0) as u64;
+                let draw = |_| if u64::from(random.next_u32()) < bound { 0.0 } else { kept };
+                (0..batch * sizes.iter().product::<usize>()).map(draw).collect()
+            })
+            .collect()
+    }
+
+    fn update(&mut self, rate: f64, gathered: bool) {
+        let Stepper { learner, optimiser, state, rates, places, average, gathered: sums, parts, .. } = self;
+        state.step += 1;
+        let parts = std::mem::take(parts) + 1;
+        let mut factor = if gathered { 1.0 / parts as f64 } else { 1.0 };
+        let Some(mut pass) = learner.last_pass() else { return };
+        if 0.0 < optimiser.clip {
+            let mut squares = 0.0;
+            pass.update(|at, _, gradient, _| {
+                let gradient = if gathered { &sums[places[at].0..][..gradient.len()] } else { gradient };
+                squares += update::squares(gradient);
+            });
+            let norm = squares.sqrt() * factor;
+            factor *= (optimiser.clip / (norm + 1e-6)).min(1.0);
+        }
+        pass.update(|at, (threads, isa), gradient, weight| {
+            let (start, role) = places[at];
+            let gradient = if gathered { &sums[start..][..gradient.len()] } else { gradient };
+            let part = Part { role, start, rate: rate * rates[at], gradient, factor };
+            state.update(optimiser, (threads, isa), part, weight);
+            if let Some(average) = average {
+                let keep = optimiser.average as f32;
+                update::blend(threads, isa, keep, 1.0 - keep, weight, &mut average[start..][..weight.len()]);
+            }
+        });
+    }
+}
