@@ -4,10 +4,17 @@ use clap::{Args, ValueEnum};
 use ndarray::{ArrayD, IxDyn};
 
 use super::weights::Weights;
-use super::{Outcome, Source, print};
+use super::{Failure, Outcome, Source, print};
+use crate::grad::Objective;
+use crate::ir::NodeId;
 use crate::kernel::measure;
+use crate::op::loss::LossKind;
+use crate::opt::Optimised;
 use crate::plan::Step;
-use crate::{Executable, Session};
+use crate::run::Learner;
+use crate::train::optimiser::Optimiser;
+use crate::train::stepper::{Samples, Stepper};
+use crate::{Compiled, Executable, Session};
 
 /// Time a net: warm-up, median and spread, and each layer
 #[derive(Debug, Args)]
@@ -31,6 +38,9 @@ pub(super) struct Bench {
     /// Run from this many callers at once as well, each with a session of one thread: samples a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     sessions: Option<u16>,
+    /// Time steps of training instead: losses, gradients and SGD with momentum
+    #[arg(long, conflicts_with = "sessions")]
+    train: bool,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -69,33 +79,88 @@ struct Layer {
 impl Bench {
     pub(super) fn run(self) -> Outcome {
         let compiled = self.source.compile()?;
+        if self.train {
+            return self.training(&compiled);
+        }
         let executable = self.weights.executable(&compiled)?;
         let inputs = inputs(&executable, self.batch as usize);
         let views: Vec<_> = inputs.iter().map(|array| array.view()).collect();
-        let mut totals = Vec::new();
-        let mut layers: Vec<Vec<Duration>> = vec![Vec::new(); executable.plan(self.batch as usize)?.steps.len()];
-        for round in 0..self.warmup + self.runs {
-            let mut times = Vec::with_capacity(layers.len());
-            let start = Instant::now();
+        let (totals, times) = self.times(|times| {
             executable.run_timed(&views, &mut |_, time| times.push(time))?;
-            if self.warmup <= round {
-                totals.push(start.elapsed());
-                layers.iter_mut().zip(times).for_each(|(layer, time)| layer.push(time));
-            }
-        }
-        totals.sort_unstable();
+            Ok(())
+        })?;
+        let plan = executable.plan(self.batch as usize)?;
         let measured = Measured {
             net: compiled.net.name.clone(),
             threads: executable.threads().count(),
             totals,
-            layers: if self.per_layer { self.layers(&executable, layers)? } else { Vec::new() },
+            layers: self.layers(&plan.steps, executable.optimised(), times),
             peak: self.per_layer.then(|| measure::peak_gflops(executable.threads())),
             rates: self.sessions.map(|count| self.rates(&executable, &inputs, count)).transpose()?,
         };
+        self.show(&measured)
+    }
+
+    fn show(&self, measured: &Measured) -> Outcome {
         match self.format {
-            Format::Table => print(&self.table(&measured)),
-            Format::Json => print(&self.json(&measured)),
+            Format::Table => print(&self.table(measured)),
+            Format::Json => print(&self.json(measured)),
         }
+    }
+
+    /// Runs that count, the fastest first, and the times of each step. `once` runs and notes how long each step took.
+    fn times(
+        &self,
+        mut once: impl FnMut(&mut Vec<Duration>) -> Result<(), Failure>,
+    ) -> Result<(Vec<Duration>, Vec<Vec<Duration>>), Failure> {
+        let (mut totals, mut steps) = (Vec::new(), Vec::new());
+        for round in 0..self.warmup + self.runs {
+            let mut times = Vec::new();
+            let start = Instant::now();
+            once(&mut times)?;
+            if self.warmup <= round {
+                totals.push(start.elapsed());
+                steps.resize(times.len(), Vec::new());
+                steps.iter_mut().zip(times).for_each(|(step, time)| step.push(time));
+            }
+        }
+        totals.sort_unstable();
+        Ok((totals, steps))
+    }
+
+    /// Times steps of training on one batch.
+    fn training(&self, compiled: &Compiled) -> Outcome {
+        let checkpoint = self.weights.checkpoint(compiled)?;
+        let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute: false };
+        let options = self.weights.learning()?;
+        let learner = Learner::new(&compiled.net, &compiled.shapes, &objective, &checkpoint, &options)?;
+        let batch = self.batch as usize;
+        let size =
+            |id: NodeId| batch * compiled.shapes.of(id.into()).as_known().unwrap_or_default().iter().product::<usize>();
+        let inputs: Vec<Vec<f32>> = compiled.net.inputs.iter().map(|&id| noise(size(id))).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let graph = &learner.training().graph;
+        let heads = learner.training().heads.iter().map(|head| graph.net.inputs[head.target]);
+        let targets: Vec<Vec<f32>> =
+            heads.map(|id| classes(batch, &graph.shapes.of(id.into()).as_known().unwrap_or_default())).collect();
+        let targets: Vec<&[f32]> = targets.iter().map(Vec::as_slice).collect();
+        let samples = Samples { batch, inputs: &inputs, targets: &targets };
+        let mut stepper = Stepper::new(learner, Optimiser::default(), 0);
+        let (totals, times) = self.times(|times| {
+            stepper.step_observed(&samples, 1e-3, &mut |_, time| times.push(time))?;
+            Ok(())
+        })?;
+        let plan = stepper.learner_mut().plan(batch)?;
+        let learner = stepper.learner();
+        let measured = Measured {
+            net: format!("{} in training", compiled.net.name),
+            threads: learner.threads().count(),
+            totals,
+            layers: self.layers(&plan.steps, &learner.training().graph, times),
+            peak: self.per_layer.then(|| measure::peak_gflops(learner.threads())),
+            rates: None,
+        };
+        self.show(&measured)
     }
 
     /// Samples a second of one session, and of `count` at once, each with one thread.
@@ -122,14 +187,16 @@ impl Bench {
     }
 
     /// The steps with their median times.
-    fn layers(&self, executable: &Executable, times: Vec<Vec<Duration>>) -> Result<Vec<Layer>, crate::RunError> {
-        let plan = executable.plan(self.batch as usize)?;
+    fn layers(&self, steps: &[Step], graph: &Optimised, times: Vec<Vec<Duration>>) -> Vec<Layer> {
+        if !self.per_layer {
+            return Vec::new();
+        }
         let layer = |(step, mut times): (&Step, Vec<Duration>)| {
             times.sort_unstable();
-            let macs = step.macs(executable.optimised()) * u64::from(self.batch);
+            let macs = step.macs(graph) * u64::from(self.batch);
             Layer { path: step.path.clone(), kernel: step.kernel.name(), time: median(&times), macs }
         };
-        Ok(plan.steps.iter().zip(times).map(layer).collect())
+        steps.iter().zip(times).map(layer).collect()
     }
 
     fn table(&self, measured: &Measured) -> String {
@@ -213,13 +280,28 @@ impl Layer {
 fn inputs(executable: &Executable, batch: usize) -> Vec<ArrayD<f32>> {
     let make = |(_, sizes): &(String, Vec<usize>)| {
         let sizes: Vec<usize> = std::iter::once(batch).chain(sizes.iter().copied()).collect();
-        let mut state = 1u32;
-        ArrayD::from_shape_fn(IxDyn(&sizes), |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
+        let mut values = noise(sizes.iter().product()).into_iter();
+        ArrayD::from_shape_fn(IxDyn(&sizes), |_| values.next().unwrap_or(0.0))
     };
     executable.inputs().iter().map(make).collect()
+}
+
+/// Small seeded values.
+fn noise(len: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(next).collect()
+}
+
+/// A class for each position of each sample, in turn.
+fn classes(batch: usize, sizes: &[usize]) -> Vec<f32> {
+    let (classes, positions) = (sizes[0], sizes[1..].iter().product::<usize>());
+    let is_class =
+        |at: usize| (at / positions % classes == (at / positions / classes + at % positions) % classes) as u8;
+    (0..batch * classes * positions).map(|at| f32::from(is_class(at))).collect()
 }
 
 fn median(sorted: &[Duration]) -> Duration {

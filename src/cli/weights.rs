@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Failure, complain, profile};
 use crate::kernel::isa::Isa;
 use crate::plan::{self, Kernel, Machine};
+use crate::run::LearnOptions;
 use crate::weights::{BindOptions, Checkpoint, OpenOptions, Rename, Scheme, init};
 use crate::{Compiled, Executable, Kept, RunOptions};
 
@@ -82,6 +83,12 @@ impl Weights {
             Some(map) => Ok(Rename::open(map)?.apply(&checkpoint)?),
             None => Ok(checkpoint),
         }
+    }
+
+    /// How a net is trained: with these threads, by the instructions that the environment forces.
+    pub(super) fn learning(&self) -> Result<LearnOptions, Failure> {
+        let threads = self.threads.map_or(0, usize::from);
+        Ok(LearnOptions { threads, instructions: Isa::from_environment().map_err(Failure::Call)? })
     }
 
     /// The net with its weights, ready to run.

@@ -141,6 +141,18 @@ pub enum DataError {
         /// What is wrong there.
         why: String,
     },
+    /// A file of a set of labelled images is not what it should be.
+    #[error("`{}`{} {what}", file.display(), place.map_or(String::new(), |place| format!(", {place}:")))]
+    Dataset {
+        /// The file.
+        file: PathBuf,
+        /// Where.
+        place: Option<Place>,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        help: String,
+    },
     /// The folder holds no image.
     #[error("`{}` holds no .jpg, .jpeg or .png file", folder.display())]
     NoImages {
@@ -164,7 +176,8 @@ impl DataError {
             | DataError::OutOfProportion { file, .. }
             | DataError::Preprocess { file, .. }
             | DataError::Npy { file, .. }
-            | DataError::Labels { file, .. } => file,
+            | DataError::Labels { file, .. }
+            | DataError::Dataset { file, .. } => file,
             DataError::NoImages { folder } => folder,
         }
     }
@@ -176,6 +189,7 @@ impl DataError {
                 Some(Place::Byte(*at))
             }
             DataError::Labels { place, .. } => Some(*place),
+            DataError::Dataset { place, .. } => *place,
             DataError::Io { .. }
             | DataError::FileTooLarge { .. }
             | DataError::NotAnImage { .. }
@@ -207,6 +221,7 @@ impl DataError {
                 "give one name a line, or JSON: [\"cat\", ..], {\"0\": \"cat\", ..} or {\"0\": [\"n01440764\", \"tench\"], ..}"
                     .to_string()
             }
+            DataError::Dataset { help, .. } => help.clone(),
             DataError::NoImages { .. } => "name a folder that directly holds images; subfolders are not searched".to_string(),
         }
     }

@@ -6,18 +6,23 @@
 //! about itself, the memory taken is in proportion to its length and bounded. All types are `Send` and `Sync`.
 
 mod atomic;
+pub mod augment;
 mod container;
 mod crops;
+pub mod dataset;
 mod error;
 mod folder;
 mod image;
 mod jpeg;
 mod labels;
+pub mod loader;
 pub mod npy;
 mod npy_header;
 mod pixels;
 pub mod preprocess;
+pub(crate) mod random;
 mod resize;
+pub mod statistics;
 
 use std::fs::File;
 use std::io::Read;

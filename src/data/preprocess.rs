@@ -299,7 +299,7 @@ impl Preprocess {
     }
 
     /// The number that each byte of a channel becomes, rounded as torchvision's float32 steps round.
-    fn table(&self, channel: usize) -> [f32; 256] {
+    pub(super) fn table(&self, channel: usize) -> [f32; 256] {
         let of = |values: &[f32]| values.get(channel).or(values.first()).copied();
         let (lo, hi) = (f64::from(self.scale.lo), f64::from(self.scale.hi));
         std::array::from_fn(|byte| {
@@ -320,7 +320,7 @@ impl Step {
         }
     }
 
-    fn run(&self, index: usize, pixels: &Pixels) -> Result<Pixels, PreprocessFault> {
+    pub(super) fn run(&self, index: usize, pixels: &Pixels) -> Result<Pixels, PreprocessFault> {
         let too_many = || PreprocessFault::TooManyPixels { step: index, name: self.name() };
         match *self {
             Step::Resize { to, interpolation } => {

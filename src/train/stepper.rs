@@ -1,5 +1,7 @@
 //! One step of training: the pass, the statistics of batch norms, and what the optimiser makes of the gradients.
 
+use std::time::Duration;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -7,6 +9,7 @@ use super::optimiser::{Optimiser, Part, State};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::update;
 use crate::op::Role;
+use crate::plan::Step;
 use crate::run::{LearnError, Learner};
 
 /// A net in training with the state of its optimiser.
@@ -110,7 +113,7 @@ impl Stepper {
     /// # Errors
     /// When the part cannot be planned.
     pub fn gather(&mut self, part: &Samples) -> Result<Outcome, LearnError> {
-        let outcome = self.pass(part, true)?;
+        let outcome = self.pass(part, true, &mut |_, _| {})?;
         self.parts += 1;
         Ok(outcome)
     }
@@ -120,8 +123,21 @@ impl Stepper {
     /// # Errors
     /// When the batch cannot be planned.
     pub fn step(&mut self, part: &Samples, rate: f64) -> Result<Outcome, LearnError> {
+        self.step_observed(part, rate, &mut |_, _| {})
+    }
+
+    /// [`step`](Self::step) that tells how long each step of the pass took.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_observed(
+        &mut self,
+        part: &Samples,
+        rate: f64,
+        observe: &mut dyn FnMut(&Step, Duration),
+    ) -> Result<Outcome, LearnError> {
         let gathers = self.parts != 0;
-        let outcome = self.pass(part, gathers)?;
+        let outcome = self.pass(part, gathers, observe)?;
         if outcome.loss.is_finite() {
             self.update(rate, gathers);
         }
@@ -129,14 +145,19 @@ impl Stepper {
     }
 
     /// Computes the gradients of a part; adds them to those before where `gathers` holds.
-    fn pass(&mut self, part: &Samples, gathers: bool) -> Result<Outcome, LearnError> {
+    fn pass(
+        &mut self,
+        part: &Samples,
+        gathers: bool,
+        observe: &mut dyn FnMut(&Step, Duration),
+    ) -> Result<Outcome, LearnError> {
         let training = self.learner.training();
         let masks = self.masks(part.batch);
         let masks = masks.iter().map(Vec::as_slice);
         let inputs: Vec<&[f32]> =
             part.inputs.iter().copied().chain(masks).chain(part.targets.iter().copied()).collect();
         let (heads, statistics) = (training.heads.clone(), training.statistics.clone());
-        let mut pass = self.learner.pass(part.batch, &inputs)?;
+        let mut pass = self.learner.pass_observed(part.batch, &inputs, observe)?;
         let mut loss = 0.0;
         let mut losses = Vec::new();
         for (at, head) in heads.iter().enumerate() {
