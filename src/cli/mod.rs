@@ -20,6 +20,7 @@ mod profile;
 mod report;
 mod run;
 mod shapes;
+mod train;
 mod weights;
 
 use std::io::{IsTerminal, Read, Write};
@@ -51,6 +52,7 @@ enum Command {
     Expand(expand::Expand),
     Plan(plan::Plan),
     Bench(bench::Bench),
+    Train(train::Train),
     Init(init::Init),
     Profile(profile::Profile),
     Explain(explain::Explain),
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Expand(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Train(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::New(command) => command.run(),

@@ -88,7 +88,11 @@ impl Weights {
     /// How a net is trained: with these threads, by the instructions that the environment forces.
     pub(super) fn learning(&self) -> Result<LearnOptions, Failure> {
         let threads = self.threads.map_or(0, usize::from);
-        Ok(LearnOptions { threads, instructions: Isa::from_environment().map_err(Failure::Call)? })
+        Ok(LearnOptions {
+            threads,
+            instructions: Isa::from_environment().map_err(Failure::Call)?,
+            ..LearnOptions::default()
+        })
     }
 
     /// The net with its weights, ready to run.

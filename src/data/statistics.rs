@@ -207,7 +207,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record =
             |label: u8, values: [u8; 3]| [vec![label], values.iter().flat_map(|&v| [v; 1024]).collect()].concat();
-        std::fs::write(folder.path().join("set"), [record(0, [255, 0, 51]), record(1, [0, 0, 51])].concat().repeat(2)).unwrap();
+        std::fs::write(folder.path().join("set"), [record(0, [255, 0, 51]), record(1, [0, 0, 51])].concat().repeat(2))
+            .unwrap();
         let source = Source::Cifar { files: vec!["set".into()], labels: Default::default(), classes: Vec::new() };
         let set = Dataset::open(&source, folder.path()).unwrap();
         let path = folder.path().join("statistics.json");

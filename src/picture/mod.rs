@@ -16,7 +16,7 @@ mod measure;
 mod model;
 mod order;
 mod place;
-mod png;
+pub mod png;
 mod ranks;
 mod scene;
 mod svg;

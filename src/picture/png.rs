@@ -21,7 +21,7 @@ const LEAST_SCALE: f32 = 0.4;
 ///
 /// # Errors
 /// When it would have too many pixels.
-pub(super) fn png(svg: &str) -> Result<Vec<u8>, PictureError> {
+pub fn png(svg: &str) -> Result<Vec<u8>, PictureError> {
     let mut fonts = Database::new();
     for font in [dejavu::sans::regular(), dejavu::sans::bold()] {
         fonts.load_font_source(Source::Binary(Arc::new(font)));

@@ -34,6 +34,8 @@ pub struct LearnOptions {
     pub threads: usize,
     /// The instructions; the best of this machine where `None`.
     pub instructions: Option<Isa>,
+    /// Whether convolutions may use Winograd's transforms: faster, and less exact.
+    pub fast: bool,
 }
 
 /// Why a net cannot be trained.
@@ -66,6 +68,7 @@ pub struct Learner {
     scratch: Scratch,
     threads: Threads,
     isa: Isa,
+    fast: bool,
 }
 
 /// A plan for one batch size, and the weights of its steps in the form in which kernels read them.
@@ -168,6 +171,7 @@ impl Learner {
             scratch: Scratch::default(),
             threads: start(options.threads)?,
             isa: options.instructions.unwrap_or_else(Isa::detect),
+            fast: options.fast,
         })
     }
 
@@ -199,6 +203,11 @@ impl Learner {
     /// The values of a parameter or buffer, to be changed.
     pub fn value_mut(&mut self, name: &str) -> Option<&mut [f32]> {
         Some(&mut self.values[self.named.get(name)?.clone()])
+    }
+
+    /// How many numbers are trained.
+    pub fn trained(&self) -> usize {
+        self.trained
     }
 
     /// All parameters and buffers under their names, as a checkpoint.
@@ -234,8 +243,7 @@ impl Learner {
         if let Some(program) = self.programs.get(&batch) {
             return Ok(Arc::clone(&program.plan));
         }
-        // Winograd's transforms cost accuracy, which gradients pass on from layer to layer.
-        let options = plan::Options { exact: true, as_made: true, ..plan::Options::default() };
+        let options = plan::Options { exact: !self.fast, as_made: true, ..plan::Options::default() };
         let plan = Arc::new(plan::plan(&self.training.graph, batch, &options).map_err(RunError::from)?);
         let steps = plan.steps.iter().map(|step| Mutex::new(self.live(step))).collect();
         self.programs.insert(batch, Program { plan: Arc::clone(&plan), steps });

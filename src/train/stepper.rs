@@ -102,6 +102,45 @@ impl Stepper {
         self.state.step
     }
 
+    /// The moving average of a trained parameter, where one is kept.
+    pub fn average(&self, name: &str) -> Option<&[f32]> {
+        let (at, len) = self.place(name)?;
+        Some(&self.average.as_ref()?[self.places[at].0..][..len])
+    }
+
+    /// The buffers that the optimiser keeps for a trained parameter.
+    pub fn moments(&self, name: &str) -> Option<Vec<&[f32]>> {
+        let (at, len) = self.place(name)?;
+        Some(self.state.moments.iter().map(|moment| &moment[self.places[at].0..][..len]).collect())
+    }
+
+    /// Takes up where another run stood: so many steps, and for a name its average and its moments, where it has had any.
+    pub fn take_up<'a>(
+        &mut self,
+        step: u64,
+        average: impl Fn(&str) -> Option<&'a [f32]>,
+        moment: impl Fn(usize, &str) -> Option<&'a [f32]>,
+    ) {
+        self.state.step = step;
+        for (at, (name, _)) in self.learner.training().gradients.iter().enumerate() {
+            let start = self.places[at].0;
+            for (which, buffer) in self.state.moments.iter_mut().enumerate() {
+                if let Some(values) = moment(which, name) {
+                    buffer[start..start + values.len()].copy_from_slice(values);
+                }
+            }
+            if let (Some(buffer), Some(values)) = (&mut self.average, average(name)) {
+                buffer[start..start + values.len()].copy_from_slice(values);
+            }
+        }
+    }
+
+    /// The number of a trained parameter, and how many values it has.
+    fn place(&self, name: &str) -> Option<(usize, usize)> {
+        let at = self.learner.training().gradients.iter().position(|(other, _)| other == name)?;
+        Some((at, self.learner.value(name)?.len()))
+    }
+
     /// Sets the factor of each parameter's learning rate, by its name.
     pub fn set_rates(&mut self, factor: impl Fn(&str) -> f64) {
         let names = self.learner.training().gradients.iter();

@@ -1,7 +1,7 @@
 //! Patterns over names: `*` stands for any run of characters, dots included, and where asked `?` for any one.
 
 /// Whether `pattern`, with `*` and `?`, matches the whole of `name`.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // Where the last `*` stands, and how far into the name it has been stretched.

@@ -22,7 +22,8 @@ use super::{Bytes, Checkpoint, Dtype, StoredTensor, WeightsError};
 use crate::op::Role;
 
 /// How weights are scaled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scheme {
     /// For ReLU and its like.
     #[default]

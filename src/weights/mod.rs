@@ -25,12 +25,13 @@ mod safetensors;
 mod stored;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 pub use crate::kernel::map::Bytes;
 pub use bind::{BindError, BindOptions, Bound, Misshapen, Unmatched, Wanted, bind};
 pub use error::WeightsError;
+pub use glob::matches;
 pub use init::{InitSpec, Scheme, init};
 pub use params::{Parameter, parameters};
 pub use rename::Rename;
@@ -72,6 +73,7 @@ pub struct Checkpoint {
     format: Format,
     unwrapped: Vec<String>,
     skipped: usize,
+    metadata: BTreeMap<String, String>,
 }
 
 impl Default for Checkpoint {
@@ -92,7 +94,19 @@ impl Checkpoint {
             format: Format::Memory,
             unwrapped: Vec::new(),
             skipped: 0,
+            metadata: BTreeMap::new(),
         }
+    }
+
+    /// What a safetensors file says beside its tensors, such as the names of classes.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Says something beside the tensors.
+    pub fn set_metadata(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.metadata.insert(key.into(), value.into());
     }
 
     /// Reads the file at `path`, whatever its extension.

@@ -5,7 +5,7 @@
 //! <https://github.com/huggingface/safetensors#format>: the tensors cover the bytes behind the header exactly, without
 //! overlap or hole.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -20,7 +20,10 @@ use super::{Bytes, Checkpoint, Dtype, Format, StoredTensor, WeightsError};
 const MAX_HEADER: u64 = 100_000_000;
 
 /// The header, in the order of the file.
-struct Header(Vec<(String, Info)>);
+struct Header {
+    tensors: Vec<(String, Info)>,
+    metadata: BTreeMap<String, String>,
+}
 
 #[derive(Deserialize)]
 struct Info {
@@ -40,15 +43,15 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-                let mut tensors = Vec::new();
+                let (mut tensors, mut metadata) = (Vec::new(), BTreeMap::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        map.next_value::<HashMap<String, String>>()?;
+                        metadata = map.next_value()?;
                     } else {
                         tensors.push((name, map.next_value()?));
                     }
                 }
-                Ok(Header(tensors))
+                Ok(Header { tensors, metadata })
             }
         }
         deserializer.deserialize_map(Entries)
@@ -64,11 +67,11 @@ pub(super) fn read(bytes: &Bytes, path: &Path) -> Result<Checkpoint, WeightsErro
         help: GET_AGAIN.into(),
     };
     let (header, data) = split(bytes).map_err(|problem| malformed("header".into(), problem))?;
-    let Header(infos) = serde_json::from_slice(&header)
+    let Header { tensors: infos, metadata } = serde_json::from_slice(&header)
         .map_err(|error| malformed("header".into(), format!("not the JSON it should be: {error}")))?;
     check_cover(&infos, data.len() as u64).map_err(|(place, problem)| malformed(place, problem))?;
 
-    let mut checkpoint = Checkpoint { format: Format::Safetensors, ..Checkpoint::new() };
+    let mut checkpoint = Checkpoint { format: Format::Safetensors, metadata, ..Checkpoint::new() };
     for (name, info) in infos {
         let place = format!("tensor `{}`", show(&name));
         let Some(dtype) = Dtype::from_name(&info.dtype) else {

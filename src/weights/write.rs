@@ -1,16 +1,16 @@
 //! Writes safetensors.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use ::safetensors::tensor::{Dtype as Written, Metadata, TensorInfo};
+use ::safetensors::tensor::Dtype as Written;
 
 use super::{Checkpoint, Dtype, StoredTensor, WeightsError};
 use crate::data::write_atomic;
 
 impl Checkpoint {
-    /// Writes the tensors as they are to the safetensors file at `path`, with the metadata `format: pt`.
+    /// Writes the tensors as they are to the safetensors file at `path`, with its metadata and `format: pt`.
     ///
     /// The order is that of the reference implementation: the widest numbers first, which keeps all aligned, then by
     /// name; the same tensors always give the same bytes. An existing file is replaced only once the new one is whole,
@@ -22,7 +22,7 @@ impl Checkpoint {
         let mut tensors: Vec<(&str, &StoredTensor)> = self.iter().collect();
         tensors.sort_by_key(|(name, tensor)| (std::cmp::Reverse(written(tensor.dtype())), *name));
         let write = |out: &mut dyn Write| {
-            let header = header(&tensors)?;
+            let header = header(&tensors, self.metadata())?;
             out.write_all(&(header.len() as u64).to_le_bytes())?;
             out.write_all(&header)?;
             tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes()))
@@ -32,22 +32,22 @@ impl Checkpoint {
 }
 
 /// The header, padded with blanks to a multiple of 8 bytes.
-fn header(tensors: &[(&str, &StoredTensor)]) -> io::Result<Vec<u8>> {
+fn header(tensors: &[(&str, &StoredTensor)], metadata: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
     let mut end = 0;
-    let mut infos = Vec::new();
+    let mut metadata = metadata.clone();
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    let mut entries = serde_json::Map::from_iter([("__metadata__".to_owned(), serde_json::json!(metadata))]);
     for (name, tensor) in tensors {
         if *name == "__metadata__" {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no tensor may be called `__metadata__`"));
         }
         let start = end;
         end += tensor.len() * tensor.dtype().size();
-        let shape = tensor.shape().iter().map(|&n| n as usize).collect();
-        let info = TensorInfo { dtype: written(tensor.dtype()), shape, data_offsets: (start, end) };
-        infos.push(((*name).to_owned(), info));
+        let (dtype, shape) = (tensor.dtype().name(), tensor.shape());
+        let info = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
+        entries.insert((*name).to_owned(), info);
     }
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let metadata = Metadata::new(Some(metadata), infos).map_err(io::Error::other)?;
-    let mut header = serde_json::to_vec(&metadata)?;
+    let mut header = serde_json::to_vec(&entries)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
 }

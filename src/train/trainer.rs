@@ -1,0 +1,573 @@
+//! A run of a recipe: epochs of steps, evaluations, and states from which it can be resumed.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::curves;
+use super::evaluation::{Evaluation, EvaluationError, Tally, best, predict};
+use super::recipe::{Normalise, Precision, Recipe, RecipeError};
+use super::start::start;
+use super::state::{Position, Record, State, Sums};
+use super::stepper::{Outcome, Samples, Stepper};
+use crate::compile::{CompileError, Compiled, Settings, compile_with};
+use crate::data::augment::Pipeline;
+use crate::data::dataset::Dataset;
+use crate::data::loader::{Batch, Loader, Order, Preparation};
+use crate::data::preprocess::Preprocess;
+use crate::data::statistics::Statistics;
+use crate::data::{DataError, write_atomic};
+use crate::grad::Objective;
+use crate::run::{LearnError, LearnOptions, Learner, RunError, RunOptions};
+use crate::weights::{Checkpoint, WeightsError};
+
+/// The file of a run's state in its folder.
+pub const STATE: &str = "state.safetensors";
+/// The weights after the last epoch, and those that were best.
+pub const WEIGHTS: [&str; 2] = ["last.safetensors", "best.safetensors"];
+/// The recipe with all its values.
+pub const RECIPE: &str = "recipe.toml";
+/// What was measured, a line an epoch.
+pub const METRICS: &str = "metrics.jsonl";
+/// The key under which weights keep the names of their classes.
+pub const CLASSES: &str = "classes";
+/// A loss above this is no loss that will come down.
+const EXPLODED: f64 = 1e4;
+
+/// Why a run has ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The recipe is wrong.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The net is wrong.
+    #[error(transparent)]
+    Net(#[from] CompileError),
+    /// A file of images is wrong, or one cannot be written.
+    #[error("{}\n  help: {}", error, error.fix())]
+    Data {
+        /// The mistake.
+        #[from]
+        error: DataError,
+    },
+    /// A file of weights is wrong.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The net cannot be trained.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
+    /// The net cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Net, images and recipe do not go together.
+    #[error("{0}")]
+    Misfit(String),
+    /// The loss is no number any more, or a very large one.
+    #[error(
+        "the loss is {loss} at step {step}, in epoch {epoch}\n  help: lower `optimiser.rate` (now {rate:.3e}), let it rise \
+         with `schedule.warmup = 1`, or bound gradients with `optimiser.clip = 1`; the state before is in {}",
+        state.display()
+    )]
+    Exploded {
+        /// The loss.
+        loss: f64,
+        /// The step.
+        step: u64,
+        /// The epoch.
+        epoch: u64,
+        /// The learning rate.
+        rate: f64,
+        /// The last state that was saved.
+        state: PathBuf,
+    },
+}
+
+impl From<EvaluationError> for TrainError {
+    fn from(error: EvaluationError) -> Self {
+        match error {
+            EvaluationError::Data(error) => error.into(),
+            EvaluationError::Run(error) => error.into(),
+        }
+    }
+}
+
+/// Who watches a run.
+pub trait Watch {
+    /// Something to be told once.
+    fn told(&mut self, text: &str);
+    /// A step is done.
+    fn step(&mut self, progress: &Progress);
+    /// An epoch is done.
+    fn epoch(&mut self, record: &Record);
+    /// Whether the run shall end after this step.
+    fn ends(&self) -> bool;
+}
+
+/// Where a run stands, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The epoch, counted from 1, and how many there are.
+    pub epoch: (u64, u64),
+    /// Batches of the epoch that are done, and how many there are.
+    pub batch: (usize, usize),
+    /// The mean loss of the epoch so far.
+    pub loss: f64,
+    /// The share of right classes so far.
+    pub accuracy: f64,
+    /// Images a second.
+    pub rate: f64,
+    /// The share of the time in which steps waited for their batch.
+    pub waited: f64,
+    /// How long the rest of the run will take.
+    pub left: Duration,
+}
+
+/// How a run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All epochs are done.
+    Done,
+    /// It was asked to end; it can be resumed.
+    Interrupted,
+}
+
+/// The images of a run.
+#[derive(Debug)]
+pub struct Sets {
+    /// What is learned from.
+    pub train: Dataset,
+    /// What is held out.
+    pub validation: Option<Dataset>,
+    /// What is evaluated only.
+    pub test: Option<Dataset>,
+    /// From an image to an input, with augmentation.
+    pub pipeline: Pipeline,
+}
+
+impl Sets {
+    /// Opens the images of a recipe for a net. Relative paths start from `base`; statistics are kept in `folder`.
+    ///
+    /// # Errors
+    /// When a file is wrong, or images and net do not go together.
+    pub fn open(recipe: &Recipe, compiled: &Compiled, base: &Path, folder: &Path) -> Result<Sets, TrainError> {
+        let data = &recipe.data;
+        let all = Dataset::open(&data.train, base)?;
+        let test = data.test.as_ref().map(|source| Dataset::open(source, base)).transpose()?;
+        let (mut train, held) = if 0.0 < data.validation {
+            let (train, held) = all.split(data.validation, recipe.seed);
+            (train, Some(held))
+        } else {
+            (all, None)
+        };
+        if data.per_class != 0 {
+            train = train.take_per_class(data.per_class, recipe.seed);
+        }
+        if let Some(test) = test.as_ref().filter(|test| test.classes() != train.classes()) {
+            let (ours, theirs) = (train.classes().len(), test.classes().len());
+            return Err(TrainError::Misfit(format!(
+                "the images that are learned from have {ours} classes, those of `data.test` {theirs}, or other names"
+            )));
+        }
+        let input = compiled.net.inputs.first().filter(|_| compiled.net.inputs.len() == 1);
+        let size = input.and_then(|&id| compiled.shapes.of(id.into()).as_known());
+        let Some([c, h, w]) = size.as_deref() else {
+            return Err(TrainError::Misfit(format!(
+                "net `{}` must have one input of known sizes [c, h, w] to learn from images",
+                compiled.net.name
+            )));
+        };
+        let size = [*c, *h, *w];
+        let fallback = || Preprocess::fallback(size[0], size[1], size[2]);
+        let mut preprocess = compiled.net.preprocess.clone().unwrap_or_else(fallback);
+        let mut pca = None;
+        if 0.0 < recipe.augment.pca || data.normalise == Normalise::Data {
+            std::fs::create_dir_all(folder).map_err(DataError::io("write", folder))?;
+            let statistics = Statistics::cached(&train, &data.train, &folder.join("statistics.json"))?;
+            if data.normalise == Normalise::Data {
+                let of = |values: [f64; 3]| -> Vec<f32> {
+                    let grey = values.iter().sum::<f64>() / 3.0;
+                    if size[0] == 1 { vec![grey as f32] } else { values.map(|value| value as f32).to_vec() }
+                };
+                (preprocess.mean, preprocess.std) = (of(statistics.mean), of(statistics.std.map(|std| std.max(1e-3))));
+            }
+            pca = Some(statistics.pca);
+        }
+        let pipeline = Pipeline::new(&preprocess, recipe.augment.clone(), pca, size).map_err(TrainError::Misfit)?;
+        Ok(Sets { train, validation: held, test, pipeline })
+    }
+}
+
+/// A recipe with all that it names.
+#[derive(Debug)]
+pub struct Trainer {
+    recipe: Recipe,
+    folder: PathBuf,
+    compiled: Compiled,
+    sets: Sets,
+    stepper: Stepper,
+    position: Position,
+    saved: Instant,
+    begun: Instant,
+}
+
+impl Trainer {
+    /// Makes a recipe ready to run; the one at `path`, whose values may have been replaced. With `resume` it goes on where
+    /// the state in its folder stands.
+    ///
+    /// # Errors
+    /// When something that it names is wrong.
+    pub fn new(recipe: Recipe, path: &Path, resume: bool, watch: &mut dyn Watch) -> Result<Trainer, TrainError> {
+        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let folder = recipe.folder(path);
+        let compiled = compile(&recipe, &base)?;
+        let sets = Sets::open(&recipe, &compiled, &base, &folder)?;
+        check_outputs(&compiled, sets.train.classes().len())?;
+        let state_path = folder.join(STATE);
+        let state = if resume { Some(State::read(&state_path)?) } else { None };
+        if state.is_none() && state_path.exists() {
+            return Err(TrainError::Misfit(format!(
+                "there is a run in {} already\n  help: go on with it by `--resume`, name another `run.folder`, or remove it",
+                folder.display()
+            )));
+        }
+        let (weights, position) = match &state {
+            Some(state) => {
+                same_recipe(&recipe, &state.recipe)?;
+                (state.weights(), state.position.clone())
+            }
+            None => {
+                let found = start(&compiled, &recipe.init, recipe.seed, &base)?;
+                if !found.report.is_empty() {
+                    watch.told(&found.report);
+                }
+                (found.weights, Position { epoch: 1, ..Position::default() })
+            }
+        };
+        let mut stepper = stepper(&recipe, &compiled, &weights, position.epoch)?;
+        if let Some(state) = &state {
+            state.hand_over(&mut stepper);
+        }
+        let now = Instant::now();
+        Ok(Trainer { recipe, folder, compiled, sets, stepper, position, saved: now, begun: now })
+    }
+
+    /// The folder of results.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The images.
+    pub fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    /// The net with its optimiser.
+    pub fn stepper(&mut self) -> &mut Stepper {
+        &mut self.stepper
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Where the run stands.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Runs to the end, or until the watcher ends it.
+    ///
+    /// # Errors
+    /// When an image or a file is wrong, or the loss is no number any more.
+    pub fn run(&mut self, watch: &mut dyn Watch) -> Result<End, TrainError> {
+        std::fs::create_dir_all(&self.folder).map_err(DataError::io("write", &self.folder))?;
+        let text = self.recipe.text();
+        write_atomic(self.folder.join(RECIPE), |out| out.write_all(text.as_bytes()))?;
+        if self.position.step == 0 {
+            self.save()?;
+        }
+        while self.position.epoch <= self.recipe.epochs {
+            if self.position.batch == 0 && self.recipe.thaws().contains(&self.position.epoch) {
+                self.thaw()?;
+            }
+            if self.epoch(watch)? == End::Interrupted {
+                self.save()?;
+                return Ok(End::Interrupted);
+            }
+        }
+        Ok(End::Done)
+    }
+
+    /// Trains other parameters from here on; what is known of those that stay is kept.
+    fn thaw(&mut self) -> Result<(), TrainError> {
+        let weights = self.stepper.learner().checkpoint();
+        let mut next = stepper(&self.recipe, &self.compiled, &weights, self.position.epoch)?;
+        let before = &self.stepper;
+        next.take_up(
+            before.steps(),
+            |name| before.average(name),
+            |which, name| before.moments(name).and_then(|moments| moments.get(which).copied()),
+        );
+        self.stepper = next;
+        Ok(())
+    }
+
+    fn preparation(&self) -> Preparation {
+        let data = &self.recipe.data;
+        Preparation { workers: data.workers, ahead: data.ahead, on_corrupt: data.on_corrupt }
+    }
+
+    fn order(&self) -> Order {
+        let count = self.sets.train.len();
+        // A last batch with fewer samples would weigh them more; where there is no other it is taken.
+        let (batch, drop_last) = (self.recipe.batch, self.recipe.batch <= count);
+        Order { seed: self.recipe.seed, epoch: self.position.epoch, batch, shuffle: true, drop_last }
+    }
+
+    /// The rest of the current epoch, and its record.
+    fn epoch(&mut self, watch: &mut dyn Watch) -> Result<End, TrainError> {
+        let (order, by) = (self.order(), self.preparation());
+        let mut loader = Loader::new(&self.sets.train, &self.sets.pipeline, order, self.position.batch, by);
+        let batches = loader.batches();
+        let mut rate = 0.0;
+        while self.position.batch < batches {
+            let begin = Instant::now();
+            let waited = loader.waited();
+            let Some(batch) = loader.next() else { break };
+            let batch = batch?;
+            for (image, reason) in &batch.skipped {
+                watch.told(&format!("left out {image}: {reason}"));
+            }
+            self.position.sums.skipped += batch.skipped.len();
+            rate = self.rate(batches);
+            if !batch.labels.is_empty() {
+                self.step(&batch, rate)?;
+            }
+            loader.give_back(batch);
+            self.position.batch += 1;
+            self.position.sums.waited += (loader.waited() - waited).as_secs_f64();
+            self.position.sums.seconds += begin.elapsed().as_secs_f64();
+            watch.step(&self.progress(batches));
+            if watch.ends() {
+                return Ok(End::Interrupted);
+            }
+            if self.saved.elapsed().as_secs_f64() > self.recipe.run.save_seconds && self.position.batch < batches {
+                self.save()?;
+            }
+        }
+        drop(loader);
+        let record = self.record(rate)?;
+        watch.epoch(&record);
+        self.position.records.push(record);
+        (self.position.epoch, self.position.batch, self.position.sums) = (self.position.epoch + 1, 0, Sums::default());
+        self.results()?;
+        self.save()?;
+        Ok(if watch.ends() && self.position.epoch <= self.recipe.epochs { End::Interrupted } else { End::Done })
+    }
+
+    /// The learning rate of the next step.
+    fn rate(&self, batches: usize) -> f64 {
+        let Recipe { schedule, epochs, optimiser, .. } = &self.recipe;
+        optimiser.rate * schedule.factor(self.stepper.steps(), *epochs, batches as f64)
+    }
+
+    /// One step on a batch, in parts where the recipe wants that.
+    fn step(&mut self, batch: &Batch, rate: f64) -> Result<(), TrainError> {
+        let (count, floats) = (batch.labels.len(), self.sets.pipeline.floats());
+        let classes = self.sets.train.classes().len();
+        let targets = targets(batch, classes, self.recipe.loss.smoothing);
+        let heads = self.stepper.learner().training().heads.len();
+        let part = count.div_ceil(self.recipe.accumulate);
+        let mut loss = 0.0;
+        let mut right = 0;
+        for first in (0..count).step_by(part) {
+            let end = count.min(first + part);
+            let images = [&batch.images[first * floats..end * floats]];
+            let target = vec![&targets[first * classes..end * classes]; heads];
+            let samples = Samples { batch: end - first, inputs: &images, targets: &target };
+            let outcome: Outcome =
+                if end < count { self.stepper.gather(&samples)? } else { self.stepper.step(&samples, rate)? };
+            loss += outcome.loss * (end - first) as f64 / count as f64;
+            let rows = outcome.prediction.chunks_exact(classes).zip(&batch.labels[first..end]);
+            right += rows.filter(|(row, label)| best(row) == **label).count();
+        }
+        if !loss.is_finite() || EXPLODED < loss {
+            return Err(TrainError::Exploded {
+                loss,
+                step: self.stepper.steps(),
+                epoch: self.position.epoch,
+                rate,
+                state: self.folder.join(STATE),
+            });
+        }
+        self.position.sums.add(loss, right, count);
+        self.position.step = self.stepper.steps();
+        Ok(())
+    }
+
+    fn progress(&self, batches: usize) -> Progress {
+        let (sums, epochs) = (&self.position.sums, self.recipe.epochs);
+        let done = self.position.batch.max(1) as f64;
+        let left = (epochs - self.position.epoch) as f64 * batches as f64 + (batches - self.position.batch) as f64;
+        Progress {
+            epoch: (self.position.epoch, epochs),
+            batch: (self.position.batch, batches),
+            loss: sums.mean_loss(),
+            accuracy: sums.accuracy(),
+            rate: sums.count as f64 / sums.seconds.max(1e-9),
+            waited: sums.waited / sums.seconds.max(1e-9),
+            left: Duration::from_secs_f64(left * sums.seconds / done),
+        }
+    }
+
+    /// The weights that are evaluated: their moving average, where one is kept.
+    fn weights(&self) -> Checkpoint {
+        let learner = self.stepper.learner();
+        let mut weights = learner.checkpoint_with(|name| self.stepper.average(name));
+        let classes = serde_json::to_string(self.sets.train.classes()).unwrap_or_default();
+        weights.set_metadata(CLASSES, classes);
+        weights.set_metadata("net", &self.compiled.net.name);
+        weights
+    }
+
+    /// Evaluates where the recipe wants it, keeps the weights, and says what the epoch has brought.
+    fn record(&mut self, rate: f64) -> Result<Record, TrainError> {
+        let weights = self.weights();
+        weights.write_safetensors(&self.folder.join(WEIGHTS[0]))?;
+        let (epoch, sums) = (self.position.epoch, self.position.sums);
+        let every = self.recipe.evaluate.every;
+        let evaluates = epoch == self.recipe.epochs || (every != 0 && epoch.is_multiple_of(every));
+        let (mut train, mut validation, mut test) = (None, None, None);
+        if evaluates {
+            let options = RunOptions { threads: self.recipe.run.threads, ..RunOptions::default() };
+            let executable = self.compiled.plan_with(&weights, &options)?;
+            let sets = &self.sets;
+            let evaluated = |set: &Dataset| -> Result<Evaluation, TrainError> {
+                let (mut tally, by) = (Tally::default(), self.preparation());
+                let pipeline = sets.pipeline.plain();
+                let batch = self.recipe.evaluate.batch;
+                predict(&executable, (set, &pipeline), batch, by, |_, label, probabilities| {
+                    tally.add(&probabilities, label);
+                })?;
+                Ok(tally.figures())
+            };
+            if self.recipe.evaluate.train != 0 {
+                let classes = sets.train.classes().len();
+                let part = sets.train.take_per_class(self.recipe.evaluate.train.div_ceil(classes), self.recipe.seed);
+                train = Some(evaluated(&part)?);
+            }
+            validation = sets.validation.as_ref().map(evaluated).transpose()?;
+            test = sets.test.as_ref().map(evaluated).transpose()?;
+        }
+        if let Some(found) = validation.or(test).map(|figures: Evaluation| figures.top1)
+            && self.position.best.is_none_or(|best| best < found)
+        {
+            self.position.best = Some(found);
+            weights.write_safetensors(&self.folder.join(WEIGHTS[1]))?;
+        }
+        Ok(Record {
+            epoch,
+            step: self.position.step,
+            loss: sums.mean_loss(),
+            accuracy: sums.accuracy(),
+            rate,
+            seconds: sums.seconds,
+            images_per_second: sums.count as f64 / sums.seconds.max(1e-9),
+            waited: sums.waited / sums.seconds.max(1e-9),
+            skipped: sums.skipped,
+            train,
+            validation,
+            test,
+        })
+    }
+
+    /// Writes the records and their curves.
+    fn results(&self) -> Result<(), TrainError> {
+        let records = &self.position.records;
+        let lines: String =
+            records.iter().map(|record| format!("{}\n", serde_json::to_string(record).unwrap_or_default())).collect();
+        write_atomic(self.folder.join(METRICS), |out| out.write_all(lines.as_bytes()))?;
+        curves::write(&self.folder, records)?;
+        Ok(())
+    }
+
+    /// Saves the state.
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.position.seconds += self.begun.elapsed().as_secs_f64();
+        self.begun = Instant::now();
+        State::write(&self.folder.join(STATE), &self.stepper, &self.position, &self.recipe.text())?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+}
+
+/// Compiles the net of a recipe.
+///
+/// # Errors
+/// When it is wrong.
+pub fn compile(recipe: &Recipe, base: &Path) -> Result<Compiled, CompileError> {
+    let set = recipe.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    compile_with(base.join(&recipe.net), &Settings { set, ..Settings::default() })
+}
+
+/// The net with an optimiser that trains what the recipe trains in an epoch.
+fn stepper(recipe: &Recipe, compiled: &Compiled, weights: &Checkpoint, epoch: u64) -> Result<Stepper, TrainError> {
+    let trained = |name: &str| recipe.is_trained(name, epoch);
+    let objective =
+        Objective { loss: recipe.loss.kind, trained: &trained, recompute: recipe.run.checkpoint_activations };
+    let options =
+        LearnOptions { threads: recipe.run.threads, instructions: None, fast: recipe.run.precision == Precision::Fast };
+    let learner = Learner::new(&compiled.net, &compiled.shapes, &objective, weights, &options)?;
+    let mut stepper = Stepper::new(learner, recipe.optimiser.clone(), recipe.seed);
+    stepper.set_rates(|name| recipe.rate_of(name));
+    Ok(stepper)
+}
+
+/// Every output must have a value for each class.
+fn check_outputs(compiled: &Compiled, classes: usize) -> Result<(), TrainError> {
+    for output in &compiled.net.outputs {
+        let shape = compiled.shapes.of(output.value);
+        if shape.as_known().as_deref() != Some(&[classes]) {
+            return Err(TrainError::Misfit(format!(
+                "output `{}` of net `{}` is {}, but the images have {classes} classes\n  help: give the net as many by \
+                 `[set] classes = {classes}`, where it has such a parameter",
+                output.name,
+                compiled.net.name,
+                shape.claim()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A run goes on by the recipe that it began with, up to how it is executed.
+fn same_recipe(recipe: &Recipe, before: &str) -> Result<(), TrainError> {
+    let comparable = |recipe: &Recipe| Recipe { run: Default::default(), ..recipe.clone() }.text();
+    let parsed: Result<Recipe, _> = toml::from_str(before);
+    let (now, before) = (comparable(recipe), parsed.as_ref().map(comparable).unwrap_or_default());
+    let differing = now.lines().zip(before.lines()).find(|(now, before)| now != before);
+    if now == before {
+        return Ok(());
+    }
+    let what = differing.map_or_else(String::new, |(now, before)| format!(": `{now}` instead of `{before}`"));
+    Err(TrainError::Misfit(format!(
+        "the recipe is another than the run began with{what}\n  help: restore it, or begin anew in another `run.folder`"
+    )))
+}
+
+/// The probability of each class for each sample: labels, smoothed and mixed.
+fn targets(batch: &Batch, classes: usize, smoothing: f64) -> Vec<f32> {
+    let mut targets = vec![(smoothing / classes as f64) as f32; batch.labels.len() * classes];
+    let kept = (1.0 - smoothing) as f32;
+    for (sample, (row, &label)) in targets.chunks_exact_mut(classes).zip(&batch.labels).enumerate() {
+        match &batch.mixed {
+            Some((others, share)) => {
+                row[label] += kept * share;
+                row[others[sample]] += kept * (1.0 - share);
+            }
+            None => row[label] += kept,
+        }
+    }
+    targets
+}
+
