@@ -41,7 +41,7 @@ impl Case {
 
     fn learner(&self, threads: usize) -> Learner {
         let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute: false };
-        let options = LearnOptions { threads, ..LearnOptions::default() };
+        let options = LearnOptions { threads, fast: true, ..LearnOptions::default() };
         Learner::new(&self.compiled.net, &self.compiled.shapes, &objective, &self.weights, &options).unwrap()
     }
 

@@ -84,8 +84,8 @@ class Head(nn.Module):
 
 @case
 def residual_stage():
-    layer = nn.Sequential(Basic(6, 10, 2), Basic(10, 10, 1))
-    return Head(10, 5, layer=layer), torch.randn(4, 6, 9, 8), 5
+    layer = nn.Sequential(Basic(6, 16, 2), Basic(16, 16, 1))
+    return Head(16, 5, layer=layer), torch.randn(4, 6, 17, 14), 5
 
 
 class Inception(nn.Module):

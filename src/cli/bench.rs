@@ -11,7 +11,7 @@ use crate::kernel::measure;
 use crate::op::loss::LossKind;
 use crate::opt::Optimised;
 use crate::plan::Step;
-use crate::run::Learner;
+use crate::run::{LearnOptions, Learner};
 use crate::train::optimiser::Optimiser;
 use crate::train::stepper::{Samples, Stepper};
 use crate::{Compiled, Executable, Session};
@@ -132,7 +132,7 @@ impl Bench {
     fn training(&self, compiled: &Compiled) -> Outcome {
         let checkpoint = self.weights.checkpoint(compiled)?;
         let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute: false };
-        let options = self.weights.learning()?;
+        let options = LearnOptions { fast: !self.weights.exact(), ..self.weights.learning()? };
         let learner = Learner::new(&compiled.net, &compiled.shapes, &objective, &checkpoint, &options)?;
         let batch = self.batch as usize;
         let size =

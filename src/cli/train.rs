@@ -41,7 +41,9 @@ pub(super) struct Train {
 impl Train {
     pub(super) fn run(self) -> Outcome {
         if self.print_defaults {
-            return print(&Recipe { net: "net.net".into(), epochs: 10, batch: 100, accumulate: 1, ..Recipe::default() }.text());
+            return print(
+                &Recipe { net: "net.net".into(), epochs: 10, batch: 100, accumulate: 1, ..Recipe::default() }.text(),
+            );
         }
         let path = self.recipe.unwrap_or_default();
         let mut recipe = Recipe::read(&path, &self.replaced).map_err(|error| match error {

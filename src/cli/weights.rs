@@ -85,6 +85,11 @@ impl Weights {
         }
     }
 
+    /// Whether convolutions are summed product by product.
+    pub(super) fn exact(&self) -> bool {
+        self.planning.exact
+    }
+
     /// How a net is trained: with these threads, by the instructions that the environment forces.
     pub(super) fn learning(&self) -> Result<LearnOptions, Failure> {
         let threads = self.threads.map_or(0, usize::from);

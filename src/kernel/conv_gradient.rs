@@ -5,12 +5,13 @@
 //! at stride 1 and with those taps that meet it, so that no zero is multiplied. With respect to the weights it is a sum
 //! of outer products over all pixels (`outer`), cut into blocks at fixed places.
 
-use super::conv::{self, Around, Context, Geometry, Summand, Weights};
+use super::conv::{self, Around, Context, Geometry, Summand};
 use super::isa::WIDE;
 use super::outer::{self, Outer, slots};
 use super::product::Range;
 use super::reduce;
 use super::rows::{Rows, RowsMut};
+use super::winograd;
 use crate::tensor::Nchw;
 
 /// The pixels of the input whose coordinates have the same remainders by the stride.
@@ -106,6 +107,26 @@ impl Phase {
     }
 }
 
+/// The weights of a phase.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Packed for products.
+    Product(conv::Weights),
+    /// Carried over to the positions of tiles.
+    Winograd(winograd::Weights),
+}
+
+impl Weights {
+    /// The convolution of a phase.
+    fn convolve(&self, cx: &mut Context, g: &Geometry, from: Rows, to: &mut RowsMut, summand: Summand) {
+        let around = Around { prologue: None, summand, range: Range::ALL };
+        match self {
+            Weights::Product(weights) => conv::direct(cx, g, weights, from, to, &around),
+            Weights::Winograd(weights) => winograd::convolve(cx, g, weights, from, to, &around),
+        }
+    }
+}
+
 /// The gradient with respect to the input, from that of the result. `weights` are those of each phase that is met.
 pub fn input(
     cx: &mut Context,
@@ -117,9 +138,8 @@ pub fn input(
     summand: Summand,
 ) {
     assert!(to.count() == g.from.n * g.from.h * g.from.w && to.width() == g.from.c, "input of another size");
-    let around = Around { prologue: None, summand, range: Range::ALL };
     if let ([Phase { geometry: Some(geometry), .. }], [Some(weights)]) = (phases, weights) {
-        return conv::direct(cx, geometry, weights, gradient, to, &around);
+        return weights.convolve(cx, geometry, gradient, to, summand);
     }
     assert!(phases.len() == weights.len() && matches!(summand, Summand::None), "weights for each phase");
     let mut dense = std::mem::take(&mut cx.scratch.phase);
@@ -128,7 +148,7 @@ pub fn input(
             let pixels = geometry.pixels();
             dense.reserve(pixels * g.from.c);
             let mut part = RowsMut::of(&mut dense[..pixels * g.from.c], pixels, g.from.c);
-            conv::direct(cx, geometry, weights, gradient, &mut part, &Around { summand: Summand::None, ..around });
+            weights.convolve(cx, geometry, gradient, &mut part, Summand::None);
             spread(cx, g, phase, Some((part.as_rows(), geometry.to)), to);
         } else {
             spread(cx, g, phase, None, to);

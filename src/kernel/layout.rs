@@ -68,6 +68,32 @@ pub fn shortcut(cx: &Context, sizes: [Nchw; 2], stride: [usize; 2], front: usize
     });
 }
 
+/// The gradient of [`shortcut`] with respect to its operand, from that of the result: `sizes` are as there.
+pub fn shortcut_gradient(
+    cx: &Context,
+    sizes: [Nchw; 2],
+    stride: [usize; 2],
+    front: usize,
+    gradient: Rows,
+    to: &mut RowsMut,
+) {
+    let [size, result] = sizes;
+    assert!(to.count() == size.n * size.h * size.w && to.width() == size.c, "other sizes");
+    assert!(gradient.count() == result.n * result.h * result.w && front + size.c <= gradient.width(), "other sizes");
+    each_row(cx, to, |at, row| {
+        let (line, x) = (at / size.w, at % size.w);
+        let (n, y) = (line / size.h, line % size.h);
+        let (down, across) = (y / stride[0], x / stride[1]);
+        let is_met = y.is_multiple_of(stride[0]) && x.is_multiple_of(stride[1]);
+        if is_met && down < result.h && across < result.w {
+            let from = gradient.row((n * result.h + down) * result.w + across);
+            row.copy_from_slice(&from[front..front + size.c]);
+        } else {
+            row.fill(0.0);
+        }
+    });
+}
+
 /// Elements for one task.
 const TASK: usize = 32 * 1024;
 

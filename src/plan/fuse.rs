@@ -88,10 +88,15 @@ struct Fuser<'a> {
 impl Fuser<'_> {
     /// The only user of a value that nothing else looks at.
     fn only_user(&self, value: ValueId) -> Option<NodeId> {
-        if self.shown.contains(&value) || !self.net.has_one_use(value.node) {
+        if self.shown.contains(&value) {
             return None;
         }
-        self.net.users(value.node).first().map(|&(_, user, _)| user)
+        let users = self.net.users(value.node);
+        let mut users = users.iter().filter(|&&(output, ..)| output == value.output);
+        match (users.next(), users.next()) {
+            (Some(&(_, user, _)), None) => Some(user),
+            _ => None,
+        }
     }
 
     /// The convolution that applies this batch norm, or the activation behind it, to its own operand.
@@ -159,7 +164,7 @@ impl Fuser<'_> {
             tail = user;
         }
         if tail != id {
-            results = vec![tail.into()];
+            results[0] = tail.into();
         }
         let (mask, overwritable) = (mask.map(|(_, range)| range), select::overwritable(kernel, op));
         Group { node: id, prologue, residual, activation, mask, reads, results, kernel, overwritable }

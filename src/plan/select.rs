@@ -257,17 +257,7 @@ pub(super) fn kernel(
     let (from, to) = (of(reads.first()), of(results.first()));
     match op {
         Op::Conv(_) if has_prologue => Kernel::Product,
-        Op::Conv(conv) => {
-            let g = geometry(conv, from, to);
-            let found = candidates(&g, options);
-            let picked = options.picks.as_ref().and_then(|picks| picks.get(&key(&g)).copied());
-            let wanted = |kernel: Option<Kernel>| found.iter().find(|candidate| Some(candidate.kernel) == kernel);
-            let best = || found.iter().min_by(|a, b| a.cycles.total_cmp(&b.cycles));
-            wanted(options.forced)
-                .or_else(|| wanted(picked))
-                .or_else(best)
-                .map_or(Kernel::Plain, |candidate| candidate.kernel)
-        }
+        Op::Conv(conv) => best(&geometry(conv, from, to), options).unwrap_or(Kernel::Plain),
         Op::Linear(_) => Kernel::Linear,
         Op::Pool(_) => Kernel::Pool,
         Op::Lrn(_) => Kernel::Lrn,
@@ -287,6 +277,16 @@ pub(super) fn kernel(
     }
 }
 
+/// The kernel of a convolution: the one that is forced, where it can compute it; the one that has been timed; else the one
+/// that is expected to be the fastest.
+pub fn best(g: &Geometry, options: &Options) -> Option<Kernel> {
+    let found = candidates(g, options);
+    let picked = options.picks.as_ref().and_then(|picks| picks.get(&key(g)).copied());
+    let wanted = |kernel: Option<Kernel>| found.iter().find(|candidate| Some(candidate.kernel) == kernel);
+    let best = || found.iter().min_by(|a, b| a.cycles.total_cmp(&b.cycles));
+    wanted(options.forced).or_else(|| wanted(picked)).or_else(best).map(|candidate| candidate.kernel)
+}
+
 /// Whether a gradient has a kernel of its own.
 fn gradient_kernel(gradient: &Gradient, from: &[usize], to: &[usize]) -> Kernel {
     let is_fast = match (&gradient.of, &gradient.wrt[..]) {
@@ -296,7 +296,7 @@ fn gradient_kernel(gradient: &Gradient, from: &[usize], to: &[usize]) -> Kernel 
         }
         (Differentiated::Conv(_) | Differentiated::Normalise(_) | Differentiated::Activation(_), _) => true,
         (Differentiated::Linear(_), _) => from.len() == 2,
-        (Differentiated::Pool(_), _) => true,
+        (Differentiated::Pool(_) | Differentiated::PadShortcut(_), _) => true,
         _ => false,
     };
     if is_fast { Kernel::Gradient } else { Kernel::Plain }
@@ -352,7 +352,7 @@ pub fn candidates(g: &Geometry, options: &Options) -> Vec<Candidate> {
     let cycles = (pixels * weights / RATE).max(4.0 * weights / bytes);
     let mut found = vec![Candidate { kernel, cycles }];
     let plain = g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1;
-    let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && 32 <= g.from.c;
+    let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && 16 <= g.from.c;
     if !options.exact && plain && whole {
         for tile in Tile::ALL.into_iter().filter(|tile| g.kernel == [tile.taps(); 2]) {
             let positions = tile.positions() as f64;

@@ -8,7 +8,7 @@ use crate::kernel::norm::{self, Affine, Backward};
 use crate::kernel::product::Range;
 use crate::kernel::rows::{Place, split};
 use crate::kernel::{
-    activation, conv_gradient, depthwise_gradient, elementwise, linear_gradient, pooling_gradient, reduce,
+    activation, conv_gradient, depthwise_gradient, elementwise, layout, linear_gradient, pooling_gradient, reduce,
 };
 use crate::op::Op;
 use crate::op::conv::Conv;
@@ -92,6 +92,14 @@ pub(super) fn gradient(cx: &mut Context, step: &Step, prepared: Option<&Prepared
                 let gradient = inputs[inputs.len() - 1];
                 pooling_gradient::pool(cx, sizes, spans, maximum, count_pad, gradient, &mut to);
             }
+        }
+        Differentiated::PadShortcut(shortcut) => {
+            let (mut to, others) = split(arena, step.outputs[0].place);
+            let sizes = [&step.outputs[0].dims, &step.inputs[0].dims].map(|dims| Nchw::of(dims));
+            let front = if shortcut.both { (sizes[1].c - sizes[0].c) / 2 } else { 0 };
+            let stride = shortcut.stride.map(|stride| stride as usize);
+            let gradient = others.read(step.inputs[0].place);
+            layout::shortcut_gradient(cx, sizes, stride, front, gradient, &mut to);
         }
         Differentiated::Normalise(op) => batch_norm(cx, step, op.norm.eps, &tensors(prepared, live), arena),
         _ => unreachable!("a kernel is chosen for operators that it computes"),

@@ -18,11 +18,12 @@ use crate::kernel::conv_gradient::{self, Phase};
 use crate::kernel::isa::Isa;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::threads::Threads;
+use crate::kernel::winograd::Tile;
 use crate::kernel::{depthwise, depthwise_gradient};
 use crate::op::gradient::{Differentiated, Wrt};
 use crate::op::{Op, Role};
 use crate::opt::Source;
-use crate::plan::select::geometry;
+use crate::plan::select::{self, geometry};
 use crate::plan::{self, Kernel, Plan, Slot, Step};
 use crate::shape::Shapes;
 use crate::weights::{BindOptions, Bytes, Checkpoint, Dtype, Parameter, StoredTensor, Wanted, bind, parameters};
@@ -243,11 +244,17 @@ impl Learner {
         if let Some(program) = self.programs.get(&batch) {
             return Ok(Arc::clone(&program.plan));
         }
-        let options = plan::Options { exact: !self.fast, as_made: true, ..plan::Options::default() };
+        let options = self.options();
         let plan = Arc::new(plan::plan(&self.training.graph, batch, &options).map_err(RunError::from)?);
         let steps = plan.steps.iter().map(|step| Mutex::new(self.live(step))).collect();
         self.programs.insert(batch, Program { plan: Arc::clone(&plan), steps });
         Ok(plan)
+    }
+
+    /// How passes are planned. A batch has so many tiles that the largest save the most.
+    fn options(&self) -> plan::Options {
+        let forced = self.fast.then_some(Kernel::Winograd(Tile::F4x3));
+        plan::Options { exact: !self.fast, forced, as_made: true, ..plan::Options::default() }
     }
 
     fn live(&self, step: &Step) -> Live {
@@ -259,7 +266,7 @@ impl Learner {
             (Op::Gradient(gradient), _) => match &gradient.of {
                 Differentiated::Conv(conv) if gradient.wrt == [Wrt::Operand(0)] => {
                     let g = geometry(conv, &step.outputs[0].dims, &step.inputs[0].dims);
-                    if g.is_depthwise() { Made::DepthwiseGradient(g) } else { Made::phases(g) }
+                    if g.is_depthwise() { Made::DepthwiseGradient(g) } else { Made::phases(g, &self.options()) }
                 }
                 _ => Made::Nothing,
             },
@@ -338,11 +345,11 @@ impl Learner {
 }
 
 impl Made {
-    fn phases(g: Geometry) -> Made {
+    fn phases(g: Geometry, options: &plan::Options) -> Made {
         let phases = conv_gradient::phases(&g).unwrap_or_default();
         let packing = |phase: &Phase| {
             let g = phase.geometry()?;
-            let packing = Packing::with(Kernel::Product, g, false)?;
+            let packing = Packing::with(select::best(g, options)?, g, false)?;
             Some((packing, Some(Arc::new(Buffer::zeros(packing.floats())))))
         };
         Made::Phases { g, packings: phases.iter().map(packing).collect(), phases }
@@ -366,7 +373,8 @@ impl Live {
                 let weights = phases.iter().zip(packings).map(|(phase, packing)| {
                     let (packing, memory) = packing.as_mut()?;
                     match pack(packing, memory, isa, &phase.turn(g, weight), None) {
-                        Form::Product(weights) => Some(weights),
+                        Form::Product(weights) => Some(conv_gradient::Weights::Product(weights)),
+                        Form::Winograd(weights) => Some(conv_gradient::Weights::Winograd(weights)),
                         _ => None,
                     }
                 });

@@ -13,7 +13,7 @@ use super::cache::{self, Kept};
 use crate::ir::NodeId;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::conv::{self, Geometry, Prologue};
-use crate::kernel::conv_gradient::Phase;
+use crate::kernel::conv_gradient::{self, Phase};
 use crate::kernel::depthwise;
 use crate::kernel::isa::{Isa, LANES};
 use crate::kernel::product::Range;
@@ -49,7 +49,7 @@ pub(super) enum Form {
     /// A factor and a summand for each channel.
     PerChannel(Prologue),
     /// Packed for the phases of a gradient that are met.
-    Phases(Vec<Phase>, Vec<Option<conv::Weights>>),
+    Phases(Vec<Phase>, Vec<Option<conv_gradient::Weights>>),
     /// As they are stored.
     Stored(Vec<StoredTensor>),
     /// Ranges of values that training changes.

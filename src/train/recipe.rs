@@ -251,11 +251,11 @@ impl Default for Run {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Product by product.
-    #[default]
-    Exact,
     /// With Winograd's transforms where they are faster, as a net that is run uses them.
+    #[default]
     Fast,
+    /// Product by product.
+    Exact,
 }
 
 /// What is wrong with a recipe.

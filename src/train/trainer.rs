@@ -570,4 +570,3 @@ fn targets(batch: &Batch, classes: usize, smoothing: f64) -> Vec<f32> {
     }
     targets
 }
-
