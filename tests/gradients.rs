@@ -40,7 +40,11 @@ impl Case {
     }
 
     fn learner(&self, threads: usize) -> Learner {
-        let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute: false };
+        self.learner_of(threads, false)
+    }
+
+    fn learner_of(&self, threads: usize, recompute: bool) -> Learner {
+        let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute };
         let options = LearnOptions { threads, fast: true, ..LearnOptions::default() };
         Learner::new(&self.compiled.net, &self.compiled.shapes, &objective, &self.weights, &options).unwrap()
     }
@@ -123,5 +127,22 @@ fn steps_do_not_depend_on_threads() {
         };
         let one = bits(1);
         assert!([2, 3, 8].into_iter().all(|threads| bits(threads) == one), "{}", case.name);
+    }
+}
+
+/// What is computed again is the same, bit for bit.
+#[test]
+fn gradients_do_not_depend_on_what_is_kept() {
+    for case in CASES.map(Case::open) {
+        let (input, target) = (case.values("__input"), case.values("__target"));
+        let batch = case.file.get("__input").unwrap().shape()[0] as usize;
+        let bits = |recompute| {
+            let mut learner = case.learner_of(2, recompute);
+            let gradients = learner.training().gradients.clone();
+            let pass = learner.pass(batch, &[&input, &target]).unwrap();
+            let values = gradients.iter().flat_map(|(_, output)| pass.row(*output).to_vec());
+            values.map(f32::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(false), bits(true), "{}", case.name);
     }
 }

@@ -7,7 +7,9 @@ mod bench;
 mod check;
 mod completions;
 mod cost;
+mod data;
 mod diff;
+mod eval;
 mod expand;
 mod explain;
 mod fmt;
@@ -53,6 +55,8 @@ enum Command {
     Plan(plan::Plan),
     Bench(bench::Bench),
     Train(train::Train),
+    Eval(eval::Eval),
+    Data(data::Data),
     Init(init::Init),
     Profile(profile::Profile),
     Explain(explain::Explain),
@@ -134,6 +138,8 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Data(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::New(command) => command.run(),

@@ -55,7 +55,7 @@ enum Format {
     Json,
 }
 
-fn parse_crops(text: &str) -> Result<Crops, String> {
+pub(super) fn parse_crops(text: &str) -> Result<Crops, String> {
     text.parse().ok().and_then(Crops::from_count).ok_or_else(|| "1, 5 or 10".to_owned())
 }
 

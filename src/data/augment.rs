@@ -119,6 +119,27 @@ impl Pipeline {
         self.size.iter().product()
     }
 
+    /// Channels, height and width of an input.
+    pub fn size(&self) -> [usize; 3] {
+        self.size
+    }
+
+    /// An input as red, green and blue, as far as bytes can show it.
+    pub fn bytes(&self, input: &[f32]) -> Vec<u8> {
+        let [c, h, w] = self.size;
+        let byte = |channel: usize, pixel: usize| {
+            let (table, x) = (&self.tables[channel], input[channel * h * w + pixel]);
+            let byte = (x - table[0]) / (table[255] - table[0]) * 255.0;
+            byte.round().clamp(0.0, 255.0) as u8
+        };
+        let source = |channel: usize| match (c, self.preprocess.order) {
+            (1, _) => 0,
+            (_, Order::Bgr) => 2 - channel,
+            (_, Order::Rgb) => channel,
+        };
+        (0..h * w).flat_map(|pixel| [0, 1, 2].map(|channel| byte(source(channel), pixel))).collect()
+    }
+
     /// The augmentation.
     pub fn augment(&self) -> &Augment {
         &self.augment
@@ -159,6 +180,15 @@ impl Pipeline {
         }
         self.cut_out(random, to);
         Ok(())
+    }
+
+    /// Several views of an image without augmentation, one after the other; see [`crops`](super::crops()).
+    ///
+    /// # Errors
+    /// When the preprocessing has no crop, or does not fit the image.
+    pub fn views(&self, image: &Image, crops: super::Crops) -> Result<Vec<f32>, DataError> {
+        let views = super::crops(image, &self.preprocess, crops)?;
+        Ok(views.into_iter().flatten().collect())
     }
 
     /// What is added to each channel, in the unit of the input.

@@ -94,6 +94,13 @@ impl Image {
         &self.pixels.bytes
     }
 
+    /// The bytes of an image of `h` x `w` pixels that shows the whole of this one, each pixel the nearest.
+    pub fn nearest(&self, h: usize, w: usize) -> Vec<u8> {
+        let Pixels { h: own_h, w: own_w, bytes, .. } = &self.pixels;
+        let pixel = |y: usize, x: usize| (y * own_h / h * own_w + x * own_w / w) * 3;
+        (0..h).flat_map(|y| (0..w).flat_map(move |x| pixel(y, x)..pixel(y, x) + 3)).map(|at| bytes[at]).collect()
+    }
+
     pub(super) fn pixels(&self) -> &Pixels {
         &self.pixels
     }

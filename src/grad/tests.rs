@@ -1,1 +1,74 @@
+use super::*;
+use crate::compile_text;
+use crate::op::gradient::Differentiated;
 
+const STAGE: &str = "net stage {
+  input x: [4, 8, 8]
+  repeat 6 { conv(4, 3, pad = 1); bn; relu }
+  from prev { avgpool(global); flatten; linear(3); output aux: train weight 0.3 }
+  dropout(0.5)
+  avgpool(global)
+  flatten
+  fc: linear(3)
+  output logits
+}";
+
+fn training(text: &str, trained: &dyn Fn(&str) -> bool, recompute: bool) -> Result<Training, GradError> {
+    let compiled = compile_text("a.net", text).unwrap();
+    let objective = Objective { loss: LossKind::CrossEntropy, trained, recompute };
+    differentiate(&compiled.net, &compiled.shapes, &objective)
+}
+
+fn count(training: &Training, of: impl Fn(&Op) -> bool) -> usize {
+    let net = &training.graph.net;
+    net.nodes().filter(|&id| of(&net.node(id).op)).count()
+}
+
+#[test]
+fn every_trained_parameter_has_a_gradient_and_every_head_a_loss() {
+    let found = training(STAGE, &|_| true, false).unwrap();
+    assert_eq!(found.gradients.len(), 6 * 4 + 4);
+    let heads: Vec<_> = found.heads.iter().map(|head| (head.name.as_str(), head.weight)).collect();
+    assert_eq!(heads, [("aux", 0.3), ("logits", 1.0)]);
+    assert_eq!((found.inputs, found.masks.len(), found.statistics.len()), (1, 1, 6));
+    assert_eq!(found.graph.net.inputs.len(), 1 + 1 + 2);
+}
+
+#[test]
+fn what_is_frozen_costs_nothing() {
+    let found = training(STAGE, &|name| name.starts_with("fc."), false).unwrap();
+    assert_eq!(found.gradients.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["fc.weight", "fc.bias"]);
+    let gradients = |op: &Op| matches!(op, Op::Gradient(gradient) if !matches!(gradient.of, Differentiated::Loss(_)));
+    assert_eq!(count(&found, gradients), 1);
+    // Frozen batch norms stay in the form of inference and join the convolutions in front of them.
+    assert_eq!(count(&found, |op| matches!(op, Op::Normalise(_) | Op::BatchNorm(_))), 0);
+    assert!(matches!(training(STAGE, &|_| false, false), Err(GradError::NothingTrained { .. })));
+}
+
+#[test]
+fn batch_norms_that_are_trained_are_not_folded() {
+    let found = training(STAGE, &|name| name.contains("bn"), false).unwrap();
+    assert_eq!(count(&found, |op| matches!(op, Op::Normalise(_))), 6);
+    assert_eq!(found.gradients.len(), 12);
+    let found = training(STAGE, &|name| name.contains("conv"), false).unwrap();
+    assert_eq!(count(&found, |op| matches!(op, Op::BatchNorm(_))), 6);
+}
+
+#[test]
+fn a_softmax_at_the_end_is_the_loss_own() {
+    let text = "net a { input x: [4]; linear(3); softmax; output p }";
+    let found = training(text, &|_| true, false).unwrap();
+    assert_eq!(count(&found, |op| matches!(op, Op::Softmax(_))), 0);
+}
+
+#[test]
+fn stretches_are_computed_again_and_need_less_memory() {
+    let plan = |recompute| {
+        let found = training(STAGE, &|_| true, recompute).unwrap();
+        let options = crate::plan::Options { as_made: true, ..Default::default() };
+        (crate::plan::plan(&found.graph, 8, &options).unwrap().arena, count(&found, |op| matches!(op, Op::Conv(_))))
+    };
+    let ((kept, convolutions), (again, computed)) = (plan(false), plan(true));
+    assert_eq!(convolutions, 6);
+    assert!((8..=12).contains(&computed) && again * 10 < kept * 8, "{computed} convolutions, {again} of {kept}");
+}

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataError;
+use rayon::prelude::*;
+
 use crate::data::augment::Pipeline;
 use crate::data::dataset::Dataset;
-use crate::data::loader::{Loader, Order, Preparation};
+use crate::data::loader::{Loader, OnCorrupt, Order, Preparation};
+use crate::data::{Crops, DataError};
 use crate::op::Op;
 use crate::run::{Executable, RunError};
 
@@ -97,9 +99,13 @@ pub fn predict(
     executable: &Executable,
     (set, pipeline): (&Dataset, &Pipeline),
     batch: usize,
+    crops: Crops,
     by: Preparation,
     mut told: impl FnMut(usize, usize, Vec<f64>),
 ) -> Result<(), EvaluationError> {
+    if crops != Crops::One {
+        return predict_views(executable, (set, pipeline), crops, by.on_corrupt, told);
+    }
     let order = Order { seed: 0, epoch: 0, batch, shuffle: false, drop_last: false };
     let mut loader = Loader::new(set, pipeline, order, 0, by);
     let sizes = executable.inputs()[0].1.clone();
@@ -120,6 +126,48 @@ pub fn predict(
             told(sample, label, probabilities);
         }
         loader.give_back(batch);
+    }
+    Ok(())
+}
+
+/// Images whose views are prepared together.
+const TOGETHER: usize = 32;
+
+/// [`predict`] with several views of each image, whose probabilities are averaged.
+fn predict_views(
+    executable: &Executable,
+    (set, pipeline): (&Dataset, &Pipeline),
+    crops: Crops,
+    on_corrupt: OnCorrupt,
+    mut told: impl FnMut(usize, usize, Vec<f64>),
+) -> Result<(), EvaluationError> {
+    let sizes = executable.inputs()[0].1.clone();
+    let dims: Vec<usize> = std::iter::once(crops.count()).chain(sizes).collect();
+    let is_probability = ends_with_softmax(executable);
+    for first in (0..set.len()).step_by(TOGETHER) {
+        let samples = first..set.len().min(first + TOGETHER);
+        let prepared: Vec<_> = samples
+            .clone()
+            .into_par_iter()
+            .map(|sample| set.image(sample).and_then(|image| pipeline.views(&image, crops)))
+            .collect();
+        for (sample, views) in samples.zip(prepared) {
+            let views = match views {
+                Err(_) if on_corrupt == OnCorrupt::Skip => continue,
+                views => views?,
+            };
+            let view = ndarray::ArrayViewD::from_shape(dims.clone(), &views)
+                .unwrap_or_else(|_| unreachable!("the pipeline gives what the net takes"));
+            let results = executable.run(view)?;
+            let mut mean = vec![0.0; set.classes().len()];
+            for row in results.rows() {
+                let row = row.to_vec();
+                let probabilities: Vec<f64> =
+                    if is_probability { row.iter().map(|&x| f64::from(x)).collect() } else { softmax(&row) };
+                mean.iter_mut().zip(probabilities).for_each(|(sum, p)| *sum += p / crops.count() as f64);
+            }
+            told(sample, set.label(sample), mean);
+        }
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! gradients (`run::Learner`), lets the optimiser step ([`stepper`], [`optimiser`], [`schedule`]), evaluates
 //! ([`evaluation`]) and saves its [`state`], from which it goes on bit for bit as if it had never stopped.
 
+pub mod confusion;
 pub mod curves;
 pub mod evaluation;
 pub mod optimiser;
 pub mod recipe;
 pub mod schedule;
+pub mod sheet;
 pub mod start;
 pub mod state;
 pub mod stepper;

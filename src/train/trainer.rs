@@ -15,7 +15,7 @@ use crate::data::dataset::Dataset;
 use crate::data::loader::{Batch, Loader, Order, Preparation};
 use crate::data::preprocess::Preprocess;
 use crate::data::statistics::Statistics;
-use crate::data::{DataError, write_atomic};
+use crate::data::{Crops, DataError, write_atomic};
 use crate::grad::Objective;
 use crate::run::{LearnError, LearnOptions, Learner, RunError, RunOptions};
 use crate::weights::{Checkpoint, WeightsError};
@@ -446,7 +446,7 @@ impl Trainer {
                 let (mut tally, by) = (Tally::default(), self.preparation());
                 let pipeline = sets.pipeline.plain();
                 let batch = self.recipe.evaluate.batch;
-                predict(&executable, (set, &pipeline), batch, by, |_, label, probabilities| {
+                predict(&executable, (set, &pipeline), batch, Crops::One, by, |_, label, probabilities| {
                     tally.add(&probabilities, label);
                 })?;
                 Ok(tally.figures())
