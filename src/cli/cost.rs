@@ -2,8 +2,10 @@ use clap::{Args, ValueEnum};
 
 use super::report::{Counted, Format};
 use super::{Failure, Outcome, complain};
+use crate::cost::number::{bytes, grouped};
 use crate::cost::{By, analyse, rollup};
 use crate::report::cost;
+use crate::train::cost::{PassCost, pass};
 use crate::{Compiled, RunOptions, measure};
 
 /// Count parameters, operations and memory, and what each 1x1 bottleneck saves
@@ -23,6 +25,39 @@ pub(super) struct Cost {
     /// Threads for --measure [default: the physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+/// A report with what a training pass costs.
+fn with_pass(text: String, pass: &PassCost, format: Format) -> String {
+    let both = |forward: u64, backward: u64| {
+        let [forward, backward, sum] =
+            [forward, backward, forward.saturating_add(backward)].map(|count| grouped(&count.into()));
+        format!("{sum}: {forward} forward, {backward} backward")
+    };
+    let memory = |of: u64| format!("{} bytes, {}", grouped(&of.into()), bytes(of as f64));
+    let more = 100.0 * pass.recomputed_flops as f64 / (pass.forward_flops + pass.backward_flops).max(1) as f64;
+    let lines = [
+        ("MACs", both(pass.forward_macs, pass.backward_macs)),
+        ("FLOPs", both(pass.forward_flops, pass.backward_flops)),
+        ("memory", memory(pass.memory_bytes)),
+        ("with --checkpoint-activations", format!("{}, {more:.1} % more FLOPs", memory(pass.recomputed_memory_bytes))),
+    ];
+    match format {
+        Format::Table => {
+            let lines = lines.map(|(name, value)| format!("  {name:30}{value}\n")).concat();
+            format!("{text}\ntraining pass of {} samples, all parameters trained\n{lines}", pass.batch)
+        }
+        Format::Markdown => {
+            let lines = lines.map(|(name, value)| format!("- training {name}: {value}\n")).concat();
+            format!("{text}\n{lines}")
+        }
+        Format::Json => {
+            let Ok(mut report) = serde_json::from_str::<serde_json::Value>(&text) else { return text };
+            report["training"] = serde_json::json!(pass);
+            format!("{report:#}\n")
+        }
+        Format::Csv | Format::Html => text,
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -53,6 +88,10 @@ impl Cost {
             Format::Markdown => cost::markdown(&report, &groups, by),
             Format::Html => cost::html(&report, &groups, by),
         };
+        if counted.options()?.train {
+            let pass = pass(&compiled, report.options.batch).map_err(|error| Failure::Input(error.to_string()))?;
+            text = with_pass(text, &pass, counted.format);
+        }
         if self.measure {
             text.push_str(&self.measured(&compiled, &report)?);
         }

@@ -33,7 +33,7 @@ pub(super) struct Counted {
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
-    /// Count heads that exist in training only as well
+    /// Count heads that exist in training only as well; for costs also what a training pass takes
     #[arg(long)]
     train: bool,
     /// Which figure is called the operations

@@ -5,6 +5,7 @@
 //! ([`evaluation`]) and saves its [`state`], from which it goes on bit for bit as if it had never stopped.
 
 pub mod confusion;
+pub mod cost;
 pub mod curves;
 pub mod evaluation;
 pub mod optimiser;
