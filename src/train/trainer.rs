@@ -283,7 +283,7 @@ impl Trainer {
         std::fs::create_dir_all(&self.folder).map_err(DataError::io("write", &self.folder))?;
         let text = self.recipe.text();
         write_atomic(self.folder.join(RECIPE), |out| out.write_all(text.as_bytes()))?;
-        if self.position.step == 0 {
+        if !self.folder.join(STATE).exists() {
             self.save()?;
         }
         while self.position.epoch <= self.recipe.epochs {
