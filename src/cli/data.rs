@@ -11,7 +11,7 @@ use crate::train::recipe::Recipe;
 use crate::train::sheet::{SIDE, Tile, sheet};
 use crate::train::trainer::{Sets, compile};
 
-/// Show a recipe's images, as they are and as they are learned from, and their statistics
+/// Show a recipe's images and their statistics
 #[derive(Debug, Args)]
 pub(super) struct Data {
     /// The recipe

@@ -1,5 +1,6 @@
 //! Where a command's weights come from.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,6 +84,12 @@ impl Weights {
             Some(map) => Ok(Rename::open(map)?.apply(&checkpoint)?),
             None => Ok(checkpoint),
         }
+    }
+
+    /// What the file says beside its tensors.
+    pub(super) fn notes(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let Some(path) = &self.weights else { return Ok(BTreeMap::new()) };
+        Ok(Checkpoint::open(path, &OpenOptions { mapped: !self.no_mmap })?.metadata().clone())
     }
 
     /// Whether convolutions are summed product by product.

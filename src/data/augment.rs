@@ -73,7 +73,7 @@ impl Augment {
         if let Some((key, value, _, range)) = checks.into_iter().find(|(_, _, holds, _)| !holds) {
             return Some((key, format!("is {value}, but {range}")));
         }
-        let Some(ResizedCrop { scale, ratio }) = self.resized_crop else { return None };
+        let ResizedCrop { scale, ratio } = self.resized_crop?;
         if !(0.0 < scale[0] && scale[0] <= scale[1] && scale[1] <= 1.0) {
             return Some(("resized_crop.scale", format!("is {scale:?}, but takes [least, most] above 0 and up to 1")));
         }
@@ -117,6 +117,11 @@ impl Pipeline {
     /// Floats of an input.
     pub fn floats(&self) -> usize {
         self.size.iter().product()
+    }
+
+    /// The preprocessing, without augmentation.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
     /// Channels, height and width of an input.

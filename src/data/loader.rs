@@ -90,7 +90,8 @@ impl Work {
         let floats = self.pipeline.floats();
         batch.images.resize(samples.len() * floats, 0.0);
         (batch.mixed, batch.skipped) = (None, Vec::new());
-        (batch.labels.clear(), batch.samples.clear());
+        batch.labels.clear();
+        batch.samples.clear();
         for &sample in samples {
             let at = batch.labels.len() * floats;
             let mut random = random::stream("sample", [self.order.seed, self.order.epoch, sample as u64]);

@@ -69,7 +69,7 @@ impl Geometry {
     /// Whether a row of a window is one stretch of memory once the input has columns of zeros beside it, and joining its
     /// taps is worth a copy of the input: the channels are few.
     pub fn joins_taps(&self) -> bool {
-        self.groups == 1 && self.dilation[1] == 1 && 1 < self.kernel[1] && self.from.c < 16
+        self.groups == 1 && self.dilation[1] == 1 && 1 < self.kernel[1] && self.from.c <= 16
     }
 
     /// How many neighbouring pixels of the output are best computed as one of so many times the channels: results of few

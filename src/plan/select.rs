@@ -352,7 +352,9 @@ pub fn candidates(g: &Geometry, options: &Options) -> Vec<Candidate> {
     let cycles = (pixels * weights / RATE).max(4.0 * weights / bytes);
     let mut found = vec![Candidate { kernel, cycles }];
     let plain = g.stride == [1, 1] && g.dilation == [1, 1] && g.groups == 1;
-    let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && 16 <= g.from.c;
+    // With fewer channels the transforms of a single sample cost what they save; who forces a kernel has more.
+    let least = if options.forced.is_some() { 16 } else { 32 };
+    let whole = g.from.c.is_multiple_of(LANES) && g.to.c.is_multiple_of(LANES) && least <= g.from.c;
     if !options.exact && plain && whole {
         for tile in Tile::ALL.into_iter().filter(|tile| g.kernel == [tile.taps(); 2]) {
             let positions = tile.positions() as f64;

@@ -45,9 +45,9 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
             }
         }
         (Op::Linear(_), _, Some(form)) => {
-            let tensors = form.tensors(live);
-            let bias = tensors.get(1).map(|bias| &**bias);
-            linear::linear(cx, others.read(step.inputs[0].place), &tensors[0], bias, &mut to, bounds);
+            let [weight, bias] = [0, 1].map(|at| form.tensor(at, live));
+            let weight = weight.unwrap_or_default();
+            linear::linear(cx, others.read(step.inputs[0].place), &weight, bias.as_deref(), &mut to, bounds);
         }
         (Op::Softmax(op), ..) => {
             bring(cx, step, &others, &mut to);
@@ -159,7 +159,8 @@ fn concat(cx: &Context, step: &Step, arena: &mut [f32]) {
 
 /// The operator's own loops, on values in the order of users.
 fn plain(cx: &Context, step: &Step, prepared: Option<&Prepared>, live: &[f32], arena: &mut [f32]) {
-    let tensors = prepared.map(|prepared| prepared.own.tensors(live)).unwrap_or_default();
+    let tensor = |at: usize| prepared?.own.tensor(at, live);
+    let tensors: Vec<_> = (0..step.params.len()).map_while(tensor).collect();
     let mut taken: Vec<Vec<f32>> = step.inputs.iter().map(|slot| vec![0.0; slot.place.elements()]).collect();
     for (slot, values) in step.inputs.iter().zip(&mut taken) {
         take(cx, slot, arena, values);

@@ -27,22 +27,21 @@ fn vector_mut(arena: &mut [f32], place: Place) -> &mut [f32] {
     &mut arena[place.start..place.end()]
 }
 
-fn tensors<'a>(prepared: Option<&'a Prepared>, live: &'a [f32]) -> Vec<Cow<'a, [f32]>> {
-    prepared.map(|prepared| prepared.own.tensors(live)).unwrap_or_default()
+fn tensor<'a>(prepared: Option<&'a Prepared>, live: &'a [f32], at: usize) -> Option<Cow<'a, [f32]>> {
+    prepared?.own.tensor(at, live)
 }
 
 /// Batch norm by the statistics of the batch; results are the values, mean and variance.
 pub(super) fn normalise(cx: &mut Context, step: &Step, prepared: Option<&Prepared>, live: &[f32], arena: &mut [f32]) {
     let Op::Normalise(op) = &step.op else { unreachable!("a kernel is chosen for operators that it computes") };
-    let tensors = tensors(prepared, live);
-    let tensor = |at: usize| tensors.get(at).map(|tensor| &**tensor);
+    let [scale, shift] = [0, 1].map(|at| tensor(prepared, live, at));
     let width = step.outputs[0].place.width;
     let (mut mean, mut variance) = (vec![0.0; width], vec![0.0; width]);
     let range = step.activation.and_then(fuse::range);
     let (mut to, others) = split(arena, step.outputs[0].place);
     let from = others.read(step.inputs[0].place);
     norm::statistics(cx, from, &mut mean, &mut variance);
-    let affine = Affine { scale: tensor(0), shift: tensor(1) };
+    let affine = Affine { scale: scale.as_deref(), shift: shift.as_deref() };
     norm::normalise(cx, [&mean, &variance], op.norm.eps, affine, (from, &mut to), range.unwrap_or(Range::ALL));
     if let (Some(function), None) = (step.activation, range) {
         activation::activate(cx, function, &mut to);
@@ -69,8 +68,8 @@ pub(super) fn gradient(cx: &mut Context, step: &Step, prepared: Option<&Prepared
         }
         Differentiated::Linear(_) if op.wrt == [Wrt::Operand(0)] => {
             let (mut to, others) = split(arena, step.outputs[0].place);
-            let tensors = tensors(prepared, live);
-            linear_gradient::input(cx, &tensors[0], others.read(step.inputs[0].place), &mut to);
+            let weight = tensor(prepared, live, 0).unwrap_or_default();
+            linear_gradient::input(cx, &weight, others.read(step.inputs[0].place), &mut to);
         }
         Differentiated::Linear(_) => parameters(cx, step, &op.wrt, arena, linear_gradient::weight),
         Differentiated::Activation(function) => {
@@ -101,7 +100,10 @@ pub(super) fn gradient(cx: &mut Context, step: &Step, prepared: Option<&Prepared
             let gradient = others.read(step.inputs[0].place);
             layout::shortcut_gradient(cx, sizes, stride, front, gradient, &mut to);
         }
-        Differentiated::Normalise(op) => batch_norm(cx, step, op.norm.eps, &tensors(prepared, live), arena),
+        Differentiated::Normalise(op) => {
+            let scale = tensor(prepared, live, 0);
+            batch_norm(cx, step, op.norm.eps, scale.as_deref(), arena);
+        }
         _ => unreachable!("a kernel is chosen for operators that it computes"),
     }
 }
@@ -142,7 +144,7 @@ fn parameters(
     }
 }
 
-fn batch_norm(cx: &mut Context, step: &Step, eps: f64, tensors: &[Cow<[f32]>], arena: &mut [f32]) {
+fn batch_norm(cx: &mut Context, step: &Step, eps: f64, factors: Option<&[f32]>, arena: &mut [f32]) {
     let Op::Gradient(op) = &step.op else { return };
     let width = step.inputs[0].place.width;
     let statistics = [1, 2].map(|at| vector(arena, step.inputs[at].place).to_vec());
@@ -159,7 +161,7 @@ fn batch_norm(cx: &mut Context, step: &Step, eps: f64, tensors: &[Cow<[f32]>], a
         from: others.read(step.inputs[0].place),
         statistics: [&statistics[0], &statistics[1]],
         eps,
-        scale: tensors.first().map(|scale| &**scale),
+        scale: factors,
         gradient: (!is_result).then(|| others.read(step.inputs[3].place)),
         mask: step.mask.map(|range| (others.read(step.inputs[4].place), range)),
     };

@@ -57,14 +57,12 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The parameters as they lie, those of [`Live`](Form::Live) in `live`.
-    pub(super) fn tensors<'a>(&'a self, live: &'a [f32]) -> Vec<Cow<'a, [f32]>> {
+    /// A parameter as it lies, that of [`Live`](Form::Live) in `live`; none where there is none, or it is packed.
+    pub(super) fn tensor<'a>(&'a self, at: usize, live: &'a [f32]) -> Option<Cow<'a, [f32]>> {
         match self {
-            Form::Stored(tensors) => tensors.iter().map(StoredTensor::to_f32).collect(),
-            Form::Live(spans) => spans.iter().map(|span| Cow::Borrowed(&live[span.clone()])).collect(),
-            Form::Product(_) | Form::Winograd(_) | Form::Depthwise(_) | Form::PerChannel(_) | Form::Phases(..) => {
-                Vec::new()
-            }
+            Form::Stored(tensors) => tensors.get(at).map(StoredTensor::to_f32),
+            Form::Live(spans) => spans.get(at).map(|span| Cow::Borrowed(&live[span.clone()])),
+            Form::Product(_) | Form::Winograd(_) | Form::Depthwise(_) | Form::PerChannel(_) | Form::Phases(..) => None,
         }
     }
 }

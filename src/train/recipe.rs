@@ -164,7 +164,7 @@ pub struct Init {
 }
 
 /// What a recipe does not train: parameters by patterns of their paths, with `*` and `?`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Freeze {
     /// What is frozen.
@@ -175,15 +175,6 @@ pub struct Freeze {
     pub thaw: Vec<Thaw>,
     /// Factors of the learning rate; of several that meet a parameter the last counts.
     pub rates: Vec<Rate>,
-    /// Whether values in front of the first trained layer are computed once and kept, where nothing random comes before.
-    pub cache: bool,
-}
-
-impl Default for Freeze {
-    fn default() -> Self {
-        let (freeze, unfreeze, thaw, rates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Freeze { freeze, unfreeze, thaw, rates, cache: true }
-    }
 }
 
 /// Parameters that are trained from an epoch on.
@@ -474,6 +465,24 @@ mod tests {
         let text = format!("{TEXT}[freeze]\nthaw = [{{ epoch = 2, paths = [\"a.*\"] }}]\n[set]\nclasses = 7\n");
         let recipe = parse(&text, &["init.weights=w.pth"]).unwrap();
         assert_eq!(parse(&recipe.text(), &[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn the_recipes_of_the_documents_and_of_the_project_are_read() {
+        let text = include_str!("../../docs/train.md");
+        let written: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
+        assert_eq!(written.len(), 2);
+        for text in written {
+            parse(text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        }
+        for entry in std::fs::read_dir("recipes").unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let recipe = Recipe::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+                let compiled = super::super::trainer::compile(&recipe, Path::new("recipes"));
+                compiled.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            }
+        }
     }
 
     #[test]

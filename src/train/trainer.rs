@@ -30,6 +30,10 @@ pub const RECIPE: &str = "recipe.toml";
 pub const METRICS: &str = "metrics.jsonl";
 /// The key under which weights keep the names of their classes.
 pub const CLASSES: &str = "classes";
+/// The keys under which weights keep the mean and the deviation of colours that they have been trained with.
+pub const MEAN: &str = "mean";
+/// See [`MEAN`].
+pub const STD: &str = "std";
 /// A loss above this is no loss that will come down.
 const EXPLODED: f64 = 1e4;
 
@@ -427,6 +431,10 @@ impl Trainer {
         let classes = serde_json::to_string(self.sets.train.classes()).unwrap_or_default();
         weights.set_metadata(CLASSES, classes);
         weights.set_metadata("net", &self.compiled.net.name);
+        let preprocess = self.sets.pipeline.preprocess();
+        for (key, values) in [(MEAN, &preprocess.mean), (STD, &preprocess.std)] {
+            weights.set_metadata(key, serde_json::to_string(values).unwrap_or_default());
+        }
         weights
     }
 
