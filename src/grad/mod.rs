@@ -1,6 +1,6 @@
 //! The gradient as a pass: from a net to a net whose outputs are the losses and the gradients of its parameters.
 //!
-//! [`differentiate`] brings the net into the form of training ([`form`]), joins a loss to each of its outputs, and walks
+//! [`differentiate`] brings the net into the form of training (`form`), joins a loss to each of its outputs, and walks
 //! back from them: each operator's own rule ([`Operator::gradient`](crate::op::Operator::gradient)) emits the nodes that
 //! compute its gradients. What does not lead from a trained parameter to a loss gets none, so what is frozen costs
 //! nothing. Nodes are made in an order in which they can be executed: the forward pass, then for each of its nodes from

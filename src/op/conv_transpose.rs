@@ -3,7 +3,8 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::{AXES, feature_map, known};
-use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill, multiplied};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt};
+use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, Window};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
@@ -173,12 +174,7 @@ impl Operator for ConvTranspose {
 
     /// Sums in `f64`, output by output.
     fn forward<E: Element>(&self, inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
-        let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
-        let bias = |at: usize| if self.bias { params[1].data[at / (to.h * to.w) % to.c].f64() } else { 0.0 };
-        let mut sums: Vec<f64> = (0..outputs[0].data.len()).map(bias).collect();
-        let (weight, data) = (params[0].data, inputs[0].data);
-        self.each_product(from, to, |tap, x, y| sums[y] += weight[tap].f64() * data[x].f64());
-        fill(&mut outputs[0], &sums);
+        products::forward(inputs, params, outputs, |from, to, with| self.each_product(from, to, with));
     }
 
     fn gradient(&self, g: &mut GradBuilder) {
@@ -196,38 +192,18 @@ impl Backward for ConvTranspose {
         };
         let taps = Dim::from(self.kernel[0]).mul(&self.kernel[1].into())?;
         let products = x.elements()?.mul(&Dim::from(self.out_c / self.groups))?.mul(&taps)?;
-        multiplied(wrt, products, gradient)
+        products::backward_cost(wrt, products, gradient)
     }
 
     fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
-        if let [Wrt::Operand(_)] = wrt {
-            let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
-            let mut sums = vec![0.0; outputs[0].data.len()];
-            self.each_product(from, to, |tap, x, y| sums[x] += params[0].data[tap].f64() * inputs[0].data[y].f64());
-            return fill(&mut outputs[0], &sums);
-        }
-        let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(inputs[1].dims));
-        for (wrt, output) in wrt.iter().zip(outputs) {
-            let mut sums = vec![0.0; output.data.len()];
-            match wrt {
-                Wrt::Param(0) => self.each_product(from, to, |tap, x, y| {
-                    sums[tap] += inputs[0].data[x].f64() * inputs[1].data[y].f64();
-                }),
-                _ => {
-                    for (at, gradient) in inputs[1].data.iter().enumerate() {
-                        sums[at / (to.h * to.w) % to.c] += gradient.f64();
-                    }
-                }
-            }
-            fill(output, &sums);
-        }
+        products::backward(wrt, inputs, params, outputs, |from, to, with| self.each_product(from, to, with));
     }
 }
 
 impl ConvTranspose {
     /// Calls `with` for each product of the sums: the places of its weight, of its input, and of the output that it is
     /// part of.
-    fn each_product(&self, from: Nchw, to: Nchw, mut with: impl FnMut(usize, usize, usize)) {
+    fn each_product(&self, from: Nchw, to: Nchw, with: &mut dyn FnMut(usize, usize, usize)) {
         let [k_h, k_w] = self.kernel.map(|k| k as usize);
         let groups = self.groups as usize;
         let (group_in, group_out) = (from.c / groups, to.c / groups);

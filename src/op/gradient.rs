@@ -9,7 +9,7 @@ use super::{
     Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv, conv_transpose,
     crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, rbf, slice, softmax, table_conv, upsample,
 };
-use crate::dim::{Dim, DimError};
+use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
 /// A value that a rule refers to.
@@ -161,14 +161,6 @@ pub trait Backward: Operator + Clone + Into<Differentiated> {
 /// Writes sums that have been taken in `f64`.
 pub(super) fn fill<E: Element>(to: &mut ViewMut<E>, sums: &[f64]) {
     to.data.iter_mut().zip(sums).for_each(|(to, &sum)| *to = E::of(sum));
-}
-
-/// As many multiply-accumulates as the forward pass where a weight or an operand is among `wrt`; one addition for each
-/// element of the result where a bias is.
-pub(super) fn multiplied(wrt: &[Wrt], macs: Dim, gradient: &Shape) -> Result<Cost, DimError> {
-    let biased = if wrt.contains(&Wrt::Param(1)) { gradient.elements()? } else { Dim::ZERO };
-    let is_bias_alone = wrt.iter().all(|&wrt| wrt == Wrt::Param(1));
-    Cost::multiply(if is_bias_alone { Dim::ZERO } else { macs }, &biased)
 }
 
 /// The gradients of an operator with respect to some of its operands and parameters.

@@ -2,7 +2,8 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::{known, vector};
-use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill, multiplied};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
+use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
@@ -95,7 +96,7 @@ impl Backward for Linear {
             [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
             _ => (&inputs[0], &inputs[1]),
         };
-        multiplied(wrt, gradient.elements()?.mul(&x.elements()?)?, gradient)
+        products::backward_cost(wrt, gradient.elements()?.mul(&x.elements()?)?, gradient)
     }
 
     fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {

@@ -9,6 +9,7 @@ pub mod attr;
 pub mod axis;
 pub mod error;
 pub mod geom;
+mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod testing;
