@@ -85,6 +85,8 @@ impl Task for Outer<'_> {
         let [height, width] = L::OUTER;
         for slots in self.slots.chunks(width) {
             let full = slots.iter().all(|slot| slot.width == WIDE);
+            // Masks take two registers, which a machine with narrow tiles has not to spare.
+            let height = if full || 1 < width { height } else { height - 1 };
             let mut row = self.rows.0;
             while row < self.rows.1 {
                 let rows = height.min(self.rows.1 - row);
@@ -94,7 +96,7 @@ impl Task for Outer<'_> {
                             $(($height, $width) if $height <= L::OUTER[0] && $width <= L::OUTER[1] => {
                                 if full {
                                     self.tile::<L, $height, $width, true>(lanes, row, slots);
-                                } else {
+                                } else if 1 < L::OUTER[1] || $height < L::OUTER[0] {
                                     self.tile::<L, $height, $width, false>(lanes, row, slots);
                                 }
                             })*
