@@ -296,7 +296,7 @@ fn gradient_kernel(gradient: &Gradient, from: &[usize], to: &[usize]) -> Kernel 
         }
         (Differentiated::Conv(_) | Differentiated::Normalise(_) | Differentiated::Activation(_), _) => true,
         (Differentiated::Linear(_), _) => from.len() == 2,
-        (Differentiated::Pool(_) | Differentiated::PadShortcut(_), _) => true,
+        (Differentiated::Pool(_) | Differentiated::PadShortcut(_) | Differentiated::Lrn(_), _) => true,
         _ => false,
     };
     if is_fast { Kernel::Gradient } else { Kernel::Plain }

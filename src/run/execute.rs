@@ -7,9 +7,20 @@ use crate::kernel::product::Range;
 use crate::kernel::rows::{Others, Rows, RowsMut, split};
 use crate::kernel::{activation, depthwise, elementwise, layout, linear, lrn, pooling, softmax, winograd};
 use crate::op::Op;
+use crate::op::lrn::Lrn;
 use crate::plan::select::geometry;
 use crate::plan::{Kernel, Slot, Step, fuse};
 use crate::tensor::{Nchw, View, ViewMut};
+
+/// What the kernels of local response normalisation take.
+pub(super) fn constants(op: &Lrn) -> lrn::Lrn {
+    lrn::Lrn {
+        size: usize::try_from(op.size).unwrap_or(usize::MAX),
+        factor: (op.alpha / op.size as f64) as f32,
+        beta: op.beta as f32,
+        k: op.k as f32,
+    }
+}
 
 /// Computes a step. Parameters that training changes are ranges of `live`.
 pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>, live: &[f32], arena: &mut [f32]) {
@@ -81,13 +92,7 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
             }
         }
         (Op::Lrn(op), ..) => {
-            let constants = lrn::Lrn {
-                size: usize::try_from(op.size).unwrap_or(usize::MAX),
-                factor: (op.alpha / op.size as f64) as f32,
-                beta: op.beta as f32,
-                k: op.k as f32,
-            };
-            lrn::normalise(cx, constants, others.read(step.inputs[0].place), &mut to);
+            lrn::normalise(cx, constants(op), others.read(step.inputs[0].place), &mut to);
         }
         (_, Kernel::Times, _) => {
             bring(cx, step, &others, &mut to);

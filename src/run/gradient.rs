@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::execute::constants;
 use super::prepare::{Form, Prepared};
 use crate::kernel::conv::{Context, Summand};
 use crate::kernel::norm::{self, Affine, Backward};
 use crate::kernel::product::Range;
 use crate::kernel::rows::{Place, split};
 use crate::kernel::{
-    activation, conv_gradient, depthwise_gradient, elementwise, layout, linear_gradient, pooling_gradient, reduce,
+    activation, conv_gradient, depthwise_gradient, elementwise, layout, linear_gradient, lrn, pooling_gradient, reduce,
 };
 use crate::op::Op;
 use crate::op::conv::Conv;
@@ -99,6 +100,11 @@ pub(super) fn gradient(cx: &mut Context, step: &Step, prepared: Option<&Prepared
             let stride = shortcut.stride.map(|stride| stride as usize);
             let gradient = others.read(step.inputs[0].place);
             layout::shortcut_gradient(cx, sizes, stride, front, gradient, &mut to);
+        }
+        Differentiated::Lrn(op) => {
+            let (mut to, others) = split(arena, step.outputs[0].place);
+            let [from, gradient] = [0, 1].map(|at| others.read(step.inputs[at].place));
+            lrn::gradient(cx, constants(op), from, gradient, &mut to);
         }
         Differentiated::Normalise(op) => {
             let scale = tensor(prepared, live, 0);

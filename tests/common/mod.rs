@@ -1,11 +1,13 @@
 //! What a net means: the plain loops of its operators, node by node.
+#![allow(dead_code)] // Each test takes a part of it.
 
 use std::collections::HashMap;
 
 use ndarray::{ArrayD, IxDyn};
 use netc::Compiled;
-use netc::ir::ValueId;
-use netc::op::Op;
+use netc::ir::{Net, NodeId, ValueId};
+use netc::op::{Op, ParamSpec};
+use netc::shape::Shapes;
 use netc::tensor::{View, ViewMut};
 use netc::weights::Checkpoint;
 
@@ -19,9 +21,39 @@ pub fn by_plain_loops(
     compiled: &Compiled,
     weights: &Checkpoint,
     inputs: &[ArrayD<f32>],
-    mut disturb: impl FnMut(&mut [f32]),
+    disturb: impl FnMut(&mut [f32]),
 ) -> Vec<ArrayD<f32>> {
     let (net, shapes) = (&compiled.net, &compiled.shapes);
+    let params = |id| {
+        let path = &net.node(id).path;
+        shapes
+            .params(net, id)
+            .into_iter()
+            .map(|spec| stored(weights, &format!("{path}.{}", spec.leaf), &spec))
+            .collect()
+    };
+    let values = graph_by_plain_loops(net, shapes, params, inputs, disturb);
+    net.outputs_for(false).map(|output| values[&output.value].clone()).collect()
+}
+
+/// A parameter of a checkpoint; zeros where it has none.
+pub fn stored(weights: &Checkpoint, name: &str, spec: &ParamSpec) -> ArrayD<f32> {
+    let sizes: Vec<usize> = spec.shape.iter().map(|&size| usize::try_from(size).unwrap()).collect();
+    let values = weights.get(name).map(|tensor| tensor.to_f32().into_owned());
+    ArrayD::from_shape_vec(IxDyn(&sizes), values.unwrap_or_else(|| vec![0.0; sizes.iter().product()])).unwrap()
+}
+
+/// The values of a graph whose nodes have these parameters.
+pub fn graph_by_plain_loops(
+    net: &Net,
+    shapes: &Shapes,
+    params: impl Fn(NodeId) -> Vec<ArrayD<f32>>,
+    inputs: &[ArrayD<f32>],
+    mut disturb: impl FnMut(&mut [f32]),
+) -> HashMap<ValueId, ArrayD<f32>> {
+    fn view(array: &ArrayD<f32>) -> View<'_> {
+        View { dims: array.shape(), data: array.as_slice().unwrap() }
+    }
     let batch = inputs[0].shape()[0];
     let mut values: HashMap<ValueId, ArrayD<f32>> =
         net.inputs.iter().map(|&id| id.into()).zip(inputs.iter().cloned()).collect();
@@ -30,37 +62,25 @@ pub fn by_plain_loops(
         if let Op::Input(_) = node.op {
             continue;
         }
-        let operands: Vec<_> = net.operands(id).iter().map(|value| &values[value]).collect();
-        let views: Vec<View> =
-            operands.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap() }).collect();
-        let params: Vec<ArrayD<f32>> = shapes
-            .params(net, id)
-            .into_iter()
-            .map(|spec| {
-                let sizes: Vec<usize> = spec.shape.iter().map(|&size| usize::try_from(size).unwrap()).collect();
-                let name = format!("{}.{}", node.path, spec.leaf);
-                let values = weights.get(&name).map(|tensor| tensor.to_f32().into_owned());
-                ArrayD::from_shape_vec(IxDyn(&sizes), values.unwrap_or_else(|| vec![0.0; sizes.iter().product()]))
-                    .unwrap()
-            })
-            .collect();
-        let params: Vec<View> =
-            params.iter().map(|array| View { dims: array.shape(), data: array.as_slice().unwrap() }).collect();
-        let mut results: Vec<(Vec<usize>, Vec<f32>)> = shapes
-            .results(id)
-            .iter()
-            .map(|shape| {
+        let views: Vec<View> = net.operands(id).iter().map(|value| view(&values[value])).collect();
+        let params = params(id);
+        let params: Vec<View> = params.iter().map(view).collect();
+        let mut results: Vec<ArrayD<f32>> = (0..)
+            .zip(shapes.results(id))
+            .map(|(output, shape)| {
+                let batch = if node.op.is_per_sample(output) { batch } else { 1 };
                 let sizes: Vec<usize> = std::iter::once(batch).chain(shape.as_known().unwrap()).collect();
-                let count = sizes.iter().product();
-                (sizes, vec![0.0; count])
+                ArrayD::zeros(IxDyn(&sizes))
             })
             .collect();
-        let mut outputs: Vec<ViewMut> = results.iter_mut().map(|(dims, data)| ViewMut { dims, data }).collect();
+        let sizes: Vec<Vec<usize>> = results.iter().map(|result| result.shape().to_vec()).collect();
+        let data = results.iter_mut().map(|result| result.as_slice_mut().unwrap());
+        let mut outputs: Vec<ViewMut> = sizes.iter().zip(data).map(|(dims, data)| ViewMut { dims, data }).collect();
         node.op.forward(&views, &params, &mut outputs);
-        for (output, (sizes, mut data)) in (0u32..).zip(results) {
-            disturb(&mut data);
-            values.insert(ValueId { node: id, output }, ArrayD::from_shape_vec(IxDyn(&sizes), data).unwrap());
+        for (output, mut result) in (0u32..).zip(results) {
+            disturb(result.as_slice_mut().unwrap());
+            values.insert(ValueId { node: id, output }, result);
         }
     }
-    net.outputs_for(false).map(|output| values[&output.value].clone()).collect()
+    values
 }
