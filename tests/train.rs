@@ -117,7 +117,7 @@ impl Place {
         let text = std::fs::read_to_string(self.result(run, "metrics.jsonl")).unwrap();
         let lines = text.lines().map(|line| {
             let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
-            for key in ["seconds", "images_per_second", "waited"] {
+            for key in ["seconds", "images_per_second", "waited", "speedup"] {
                 record.as_object_mut().unwrap().remove(key);
             }
             record
@@ -270,6 +270,43 @@ fn weights_are_transferred_and_frozen_ones_stay() {
     let (before, after) = (open("r"), open("head"));
     let same = |name: &str| before.get(name).unwrap().to_f32() == after.get(name).unwrap().to_f32();
     assert!(same("conv1.weight") && same("bn1.running_mean") && !same("fc.weight") && !same("conv2.weight"));
+}
+
+/// What frozen layers give is computed once, again when another layer thaws, and changes nothing but the time.
+#[test]
+fn what_frozen_layers_give_is_kept() {
+    let place = Place::new();
+    let text = RECIPE.replace("mirror = 0.5\ncrop = 2\n", "")
+        + "\n[freeze]\nfreeze = [\"conv1.*\", \"bn1.*\", \"conv2.*\"]\nthaw = [{ epoch = 3, paths = [\"conv2.*\"] }]\n";
+    std::fs::write(place.path().join("k.toml"), text).unwrap();
+    let said = place.done(&["train", "k.toml", "run.folder=runs/kept"]);
+    assert!(said.contains("up to `relu2` give is kept") && said.contains("up to `relu1` give is kept"), "{said}");
+    assert!(said.contains("times as fast as with the frozen layers"), "{said}");
+    let plain_said = place.done(&["train", "k.toml", "freeze.keep=false", "run.folder=runs/plain"]);
+    assert!(!plain_said.contains("is kept"), "{plain_said}");
+    let open = |run: &str| {
+        netc::weights::Checkpoint::open(&place.result(run, "last.safetensors"), &Default::default()).unwrap()
+    };
+    let (kept, plain) = (open("kept"), open("plain"));
+    assert_eq!(kept.iter().count(), plain.iter().count());
+    for (name, tensor) in plain.iter() {
+        let pairs = kept.get(name).unwrap().to_f32().into_owned().into_iter().zip(tensor.to_f32().into_owned());
+        let worst = pairs.into_iter().map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-3, "{name}: {worst}\n{plain_said}\n{said}");
+    }
+    // An interrupted run takes what is there, and goes on bit for bit.
+    let mut child = place.command(&["train", "k.toml", "run.folder=runs/again"]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill(&mut child);
+    place.done(&[
+        "train",
+        "k.toml",
+        "run.folder=runs/again",
+        if place.result("again", "state.safetensors").exists() { "--resume" } else { "--threads=1" },
+    ]);
+    assert_eq!(place.results("again"), place.results("kept"));
+    let random = place.done(&["train", "k.toml", "augment.mirror=0.5", "run.folder=runs/random", "epochs=1"]);
+    assert!(random.contains("are computed anew for each image: augmentation"), "{random}");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use clap::{Args, ValueEnum};
 use super::{Failure, Outcome, print};
 use crate::data::augment::Pipeline;
 use crate::data::dataset::Dataset;
-use crate::data::loader::Preparation;
 use crate::data::{Crops, write_atomic};
 use crate::picture::png::png;
 use crate::train::confusion::Confusion;
@@ -99,7 +98,7 @@ impl Eval {
             return Err(Failure::Call(format!("the recipe has no `{key}`; choose others with --on")));
         };
         let members = self.members(&recipe, &compiled, &sets, &folder)?;
-        let by = Preparation { workers: recipe.data.workers, ahead: 4, on_corrupt: recipe.data.on_corrupt };
+        let by = recipe.data.preparation();
         let classes = set.classes().len();
         let mut mean = vec![vec![0.0; classes]; set.len()];
         let mut seen = vec![false; set.len()];

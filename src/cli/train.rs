@@ -156,6 +156,22 @@ impl Screen {
         }
     }
 
+    /// A bar on a terminal, a line now and then elsewhere.
+    fn progress(&mut self, (done, count): (usize, usize), text: String) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(count as u64);
+                bar.set_position(done as u64);
+                bar.set_message(text);
+            }
+            None if QUIET <= self.last.elapsed() => {
+                self.last = Instant::now();
+                self.line(&text);
+            }
+            None => {}
+        }
+    }
+
     fn line(&self, text: &str) {
         let write = || {
             let _ = writeln!(anstream::stderr(), "{}", text.trim_end());
@@ -182,6 +198,10 @@ impl Watch for Screen {
         self.line(text);
     }
 
+    fn prepared(&mut self, done: usize, count: usize) {
+        self.progress((done, count), format!("frozen layers: image {done}/{count}"));
+    }
+
     fn step(&mut self, progress: &Progress) {
         let Progress { epoch, batch, loss, accuracy, rate, waited, left } = *progress;
         let text = format!(
@@ -194,18 +214,7 @@ impl Watch for Screen {
             100.0 * waited,
             duration(left)
         );
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(batch.1 as u64);
-                bar.set_position(batch.0 as u64);
-                bar.set_message(text);
-            }
-            None if QUIET <= self.last.elapsed() => {
-                self.last = Instant::now();
-                self.line(&text);
-            }
-            None => {}
-        }
+        self.progress(batch, text);
     }
 
     fn epoch(&mut self, record: &Record) {
@@ -218,6 +227,9 @@ impl Watch for Screen {
             record.images_per_second,
             100.0 * record.waited
         );
+        if let Some(speedup) = record.speedup {
+            text.push_str(&format!(", {speedup:.1} times as fast as with the frozen layers"));
+        }
         for (name, figures) in figures(record) {
             text.push_str(&format!("; {name}: {}", shown(&figures)));
         }

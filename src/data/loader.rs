@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::activations::Activations;
 use super::augment::Pipeline;
 use super::dataset::Dataset;
 use super::error::DataError;
@@ -31,6 +32,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// All samples in the order of the set.
+    pub fn plain(batch: usize) -> Order {
+        Order { seed: 0, epoch: 0, batch, shuffle: false, drop_last: false }
+    }
+
     /// How many batches an epoch of so many samples has.
     pub fn batches(&self, samples: usize) -> usize {
         if self.drop_last { samples / self.batch } else { samples.div_ceil(self.batch) }
@@ -57,10 +63,42 @@ pub enum OnCorrupt {
     Skip,
 }
 
+/// Where the values that batches hold come from.
+#[derive(Clone, Debug)]
+pub enum Inputs {
+    /// The images of the set, prepared for a net.
+    Images(Box<Pipeline>),
+    /// What its frozen layers give for them.
+    Kept(Arc<Activations>),
+}
+
+impl From<&Pipeline> for Inputs {
+    fn from(pipeline: &Pipeline) -> Self {
+        Inputs::Images(Box::new(pipeline.clone()))
+    }
+}
+
+impl Inputs {
+    /// Values of a sample.
+    pub fn floats(&self) -> usize {
+        match self {
+            Inputs::Images(pipeline) => pipeline.floats(),
+            Inputs::Kept(activations) => activations.about().floats,
+        }
+    }
+
+    fn mixup(&self) -> f64 {
+        match self {
+            Inputs::Images(pipeline) => pipeline.augment().mixup,
+            Inputs::Kept(_) => 0.0,
+        }
+    }
+}
+
 /// Samples that are passed through a net together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The inputs: `[n, c, h, w]`.
+    /// The inputs, sample by sample: `[n, c, h, w]` where they are images.
     pub images: Vec<f32>,
     /// The class of each.
     pub labels: Vec<usize>,
@@ -68,15 +106,15 @@ pub struct Batch {
     pub mixed: Option<(Vec<usize>, f32)>,
     /// Which sample of the set each is.
     pub samples: Vec<usize>,
-    /// Images that could not be read: where they come from, and why.
-    pub skipped: Vec<(String, String)>,
+    /// Images that could not be read: which samples, and why.
+    pub skipped: Vec<(usize, String)>,
 }
 
 /// What all workers need.
 #[derive(Debug)]
 struct Work {
     set: Dataset,
-    pipeline: Pipeline,
+    inputs: Inputs,
     order: Order,
     samples: Vec<usize>,
     on_corrupt: OnCorrupt,
@@ -87,24 +125,34 @@ impl Work {
     fn make(&self, number: usize, mut batch: Batch) -> Result<Batch, DataError> {
         let first = number * self.order.batch;
         let samples = &self.samples[first..self.samples.len().min(first + self.order.batch)];
-        let floats = self.pipeline.floats();
+        let floats = self.inputs.floats();
         batch.images.resize(samples.len() * floats, 0.0);
         (batch.mixed, batch.skipped) = (None, Vec::new());
         batch.labels.clear();
         batch.samples.clear();
         for &sample in samples {
             let at = batch.labels.len() * floats;
-            let mut random = random::stream("sample", [self.order.seed, self.order.epoch, sample as u64]);
-            let image = self.set.image(sample);
-            let prepared =
-                image.and_then(|image| self.pipeline.prepare(&image, &mut random, &mut batch.images[at..at + floats]));
+            let to = &mut batch.images[at..at + floats];
+            let prepared = match &self.inputs {
+                Inputs::Kept(activations) => match activations.about().skipped.get(&sample) {
+                    Some(reason) => {
+                        batch.skipped.push((sample, reason.clone()));
+                        continue;
+                    }
+                    None => activations.row(sample, to),
+                },
+                Inputs::Images(pipeline) => {
+                    let mut random = random::stream("sample", [self.order.seed, self.order.epoch, sample as u64]);
+                    self.set.image(sample).and_then(|image| pipeline.prepare(&image, &mut random, to))
+                }
+            };
             match prepared {
                 Ok(()) => {
                     batch.labels.push(self.set.label(sample));
                     batch.samples.push(sample);
                 }
                 Err(error) if self.on_corrupt == OnCorrupt::Skip => {
-                    batch.skipped.push((self.set.describe(sample), error.to_string()));
+                    batch.skipped.push((sample, error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
@@ -116,13 +164,13 @@ impl Work {
 
     /// Mixes each image with that at the other end of the batch.
     fn mix(&self, number: usize, batch: &mut Batch) {
-        let alpha = self.pipeline.augment().mixup;
+        let alpha = self.inputs.mixup();
         if alpha <= 0.0 || batch.labels.len() < 2 {
             return;
         }
         let random = &mut random::stream("mixup", [self.order.seed, self.order.epoch, number as u64]);
         let share = random::beta(random, alpha) as f32;
-        let floats = self.pipeline.floats();
+        let floats = self.inputs.floats();
         let half = batch.images.len() / floats / 2;
         let (front, back) = batch.images.split_at_mut((batch.labels.len() - half) * floats);
         for (a, b) in front.chunks_exact_mut(floats).zip(back.chunks_exact_mut(floats).rev()) {
@@ -185,11 +233,11 @@ pub struct Preparation {
 
 impl Loader {
     /// Begins to prepare the batches of an epoch from number `first` on.
-    pub fn new(set: &Dataset, pipeline: &Pipeline, order: Order, first: usize, by: Preparation) -> Loader {
+    pub fn new(set: &Dataset, inputs: impl Into<Inputs>, order: Order, first: usize, by: Preparation) -> Loader {
         let samples = order.samples(set.len());
         let shared = Arc::new(Shared {
             batches: order.batches(samples.len()),
-            work: Work { set: set.clone(), pipeline: pipeline.clone(), order, samples, on_corrupt: by.on_corrupt },
+            work: Work { set: set.clone(), inputs: inputs.into(), order, samples, on_corrupt: by.on_corrupt },
             ahead: by.ahead.max(1),
             state: Mutex::new(State { next: first, taken: first, ..State::default() }),
             made: Condvar::new(),

@@ -5,6 +5,7 @@
 //! a file or leaves it alone. Every error is a [`DataError`] that names the file and what to do. Whatever a file claims
 //! about itself, the memory taken is in proportion to its length and bounded. All types are `Send` and `Sync`.
 
+pub mod activations;
 mod atomic;
 pub mod augment;
 mod container;

@@ -114,7 +114,7 @@ impl Statistics {
     /// # Errors
     /// When the file cannot be written.
     pub fn cached(set: &Dataset, source: &Source, path: &Path) -> Result<Statistics, DataError> {
-        let key = key(set, source);
+        let key = fingerprint(set, source);
         let kept = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         if let Some(kept) = kept.filter(|kept| kept.key == key) {
             return Ok(kept.statistics);
@@ -134,7 +134,7 @@ struct Kept {
 }
 
 /// A hash of where a set comes from and which of its images are part of it.
-fn key(set: &Dataset, source: &Source) -> String {
+pub fn fingerprint(set: &Dataset, source: &Source) -> String {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     hash.update(format!("{source:?} {}", set.len()).as_bytes());
     for at in

@@ -74,13 +74,27 @@ pub(super) fn training_form(net: &Net, shapes: &Shapes, trained: &dyn Fn(&str) -
     Form { net, shapes, norms, masks }
 }
 
-fn plain(op: Op, path: String, origin: Origin) -> Node {
+pub(super) fn plain(op: Op, path: String, origin: Origin) -> Node {
     Node { op, path, others: Vec::new(), labelled: false, origin }
 }
 
 /// One position for each channel.
 fn gate(shape: &Shape) -> Shape {
     Shape(shape.0.iter().take(1).cloned().chain([1u64.into(), 1u64.into()]).collect())
+}
+
+/// Whether training changes what a node gives for the same operands: its parameters, the statistics that it normalises by,
+/// or what it drops.
+pub(super) fn changes(net: &Net, shapes: &Shapes, id: NodeId, trained: &dyn Fn(&str) -> bool) -> bool {
+    let node = net.node(id);
+    match &node.op {
+        Op::BatchNorm(norm) => is_trained(norm, &node.path, trained),
+        Op::Dropout(dropout) => 0.0 < dropout.p,
+        _ => {
+            let specs = shapes.params(net, id);
+            specs.iter().any(|spec| spec.role.trainable() && trained(&format!("{}.{}", node.path, spec.leaf)))
+        }
+    }
 }
 
 fn is_trained(norm: &BatchNorm, path: &str, trained: &dyn Fn(&str) -> bool) -> bool {

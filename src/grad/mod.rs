@@ -7,12 +7,13 @@
 //! the last to the first the gradients of its parameters and of its operands.
 
 mod form;
+pub mod parts;
 mod recompute;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::ir::{Net, Node, NodeId, Output, ValueId};
 use crate::op::gradient::{Emitted, GradBuilder, Ref, Wrt};
@@ -72,6 +73,8 @@ pub struct Training {
     pub inputs: usize,
     /// The outputs with their losses.
     pub heads: Vec<Head>,
+    /// Which of the heads exists outside training: its prediction is the net's.
+    pub main: usize,
     /// The inputs that take what is dropped, with places in the list of inputs.
     pub masks: Vec<(Mask, usize)>,
     /// For each trained parameter the output that gives its gradient, in the order of the net's parameters.
@@ -100,12 +103,13 @@ pub fn differentiate(net: &Net, shapes: &Shapes, objective: &Objective) -> Resul
     let form = form::training_form(net, shapes, objective.trained);
     let graph = opt::optimise_for_training(&form.net, &form.shapes, objective.trained);
     let mut tape = Tape::new(graph, objective);
+    let main = tape.graph.net.outputs.iter().position(|output| output.train.is_none()).unwrap_or(0);
     let heads = tape.join_losses(objective.loss);
     tape.walk_back();
     if tape.found.is_empty() {
         return Err(GradError::NothingTrained { net: net.name.clone() });
     }
-    Ok(tape.finish(inputs, heads, &form))
+    Ok(tape.finish(inputs, heads, main, &form))
 }
 
 /// The graph while it grows.
@@ -220,7 +224,7 @@ impl<'a> Tape<'a> {
     /// The name of a parameter that is trained.
     fn trained_name<'s>(&self, source: &'s Source) -> Option<&'s str> {
         match source {
-            Source::Stored { name, spec } if spec.role.trainable() && (self.objective.trained)(name) => Some(name),
+            Source::Stored { name, .. } if self.graph.trained.contains(name) => Some(name),
             _ => None,
         }
     }
@@ -327,7 +331,7 @@ impl<'a> Tape<'a> {
         }
     }
 
-    fn finish(mut self, inputs: usize, heads: Vec<Head>, form: &Form) -> Training {
+    fn finish(mut self, inputs: usize, heads: Vec<Head>, main: usize, form: &Form) -> Training {
         let span = self.graph.net.span;
         let show = |net: &mut Net, name: String, value: ValueId| {
             net.outputs.push(Output { name, value, train: None, span });
@@ -359,16 +363,14 @@ impl<'a> Tape<'a> {
         let place = |mask: &Mask| net.inputs.iter().position(|&id| id == mask.node);
         let masks = form.masks.iter().filter_map(|mask| Some((mask.clone(), place(mask)?))).collect();
         // What no loss and no gradient needs is not computed.
-        let kept: HashSet<NodeId> = net.inputs.iter().copied().collect();
-        let needed = net.needed_by(net.outputs.iter().map(|output| output.value).collect::<Vec<_>>());
-        for id in net.topological().into_iter().rev() {
-            if !needed[id.index()] && !kept.contains(&id) {
+        for id in net.unneeded() {
+            if !matches!(net.node(id).op, Op::Input(_)) {
                 net.remove(id, None);
                 self.graph.params.remove(&id);
             }
         }
         debug_assert_eq!(crate::ir::verify(net), Ok(()));
-        Training { graph: self.graph, inputs, heads, masks, gradients, statistics }
+        Training { graph: self.graph, inputs, heads, main, masks, gradients, statistics }
     }
 }
 

@@ -72,3 +72,41 @@ fn stretches_are_computed_again_and_need_less_memory() {
     assert_eq!(convolutions, 6);
     assert!((8..=12).contains(&computed) && again * 10 < kept * 8, "{computed} convolutions, {again} of {kept}");
 }
+
+#[test]
+fn a_net_is_split_where_one_value_joins_what_is_frozen_to_the_rest() {
+    let text = "net a {
+      input x: [4, 8, 8]
+      stem: conv(8, 3, pad = 1)
+      add { { c: conv(8, 3, pad = 1); b: bn }; identity }
+      join: relu
+      concat { d: conv(3, 1); e: conv(5, 1) }
+      avgpool(global)
+      flatten
+      dropout(0.5)
+      fc: linear(3)
+      output y
+    }";
+    let compiled = compile_text("a.net", text).unwrap();
+    let at = |trained: &dyn Fn(&str) -> bool| {
+        let parts = parts::split(&compiled.net, &compiled.shapes, trained)?;
+        for (net, shapes) in [&parts.front, &parts.back] {
+            assert_eq!(crate::ir::verify(net), Ok(()));
+            assert_eq!((net.inputs.len(), net.outputs.len()), (1, 1));
+            assert!(shapes.of(net.outputs[0].value).as_known().is_some());
+        }
+        let names = |(net, shapes): &(Net, Shapes)| crate::weights::parameters(net, shapes).len();
+        assert_eq!(
+            names(&parts.front) + names(&parts.back),
+            crate::weights::parameters(&compiled.net, &compiled.shapes).len()
+        );
+        Some(parts.at)
+    };
+    let of = |leaf: &'static str| at(&move |name: &str| name.starts_with(leaf));
+    // Dropout draws anew, so the value in front of it is the last one.
+    assert_eq!(of("fc").as_deref(), Some("flatten1"));
+    assert_eq!(of("e").as_deref(), Some("join"));
+    assert_eq!(of("b.").as_deref(), Some("stem"));
+    assert_eq!(of("stem"), None);
+    assert_eq!(at(&|_| true), None);
+}

@@ -291,6 +291,12 @@ impl Net {
         needed
     }
 
+    /// The nodes that no output needs, each before its operands.
+    pub fn unneeded(&self) -> Vec<NodeId> {
+        let needed = self.needed_by(self.outputs.iter().map(|output| output.value));
+        self.topological().into_iter().rev().filter(|id| !needed[id.index()]).collect()
+    }
+
     /// For each node by index, whether it exists only for outputs that exist only in training.
     pub fn train_only(&self) -> Vec<bool> {
         let values = |train: bool| {

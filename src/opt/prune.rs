@@ -5,13 +5,12 @@ use super::Optimised;
 use crate::op::Op;
 
 pub(super) fn prune(optimised: &mut Optimised) {
-    let needed = optimised.net.needed_by(optimised.net.outputs.iter().map(|output| output.value));
-    let order = optimised.net.topological();
-    for id in order.into_iter().rev() {
-        if needed[id.index()] || matches!(optimised.net.node(id).op, Op::Input(_)) {
+    for id in optimised.net.unneeded() {
+        let node = optimised.net.node(id);
+        if matches!(node.op, Op::Input(_)) {
             continue;
         }
-        let path = optimised.net.node(id).path.clone();
+        let path = node.path.clone();
         optimised.net.remove(id, None);
         optimised.params.remove(&id);
         optimised.note("prune", &path, true, "no output needs it".to_owned());

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::data::augment::Pipeline;
 use crate::data::dataset::Dataset;
-use crate::data::loader::{Loader, OnCorrupt, Order, Preparation};
+use crate::data::loader::{Batch, Loader, OnCorrupt, Order, Preparation};
 use crate::data::{Crops, DataError};
 use crate::op::Op;
 use crate::run::{Executable, RunError};
@@ -91,6 +91,18 @@ fn ends_with_softmax(executable: &Executable) -> bool {
     matches!(last, Some(Op::Softmax(softmax)) if !softmax.log)
 }
 
+/// What a net gives for the samples of a batch, one after the other.
+///
+/// # Errors
+/// When the net does not take them.
+pub fn outputs(executable: &Executable, batch: &Batch) -> Result<Vec<f32>, RunError> {
+    let dims: Vec<usize> =
+        std::iter::once(batch.labels.len()).chain(executable.inputs()[0].1.iter().copied()).collect();
+    let view = ndarray::ArrayViewD::from_shape(dims, &batch.images)
+        .unwrap_or_else(|_| unreachable!("the pipeline gives what the net takes"));
+    Ok(executable.run(view)?.into_iter().collect())
+}
+
 /// Runs a net on every image of a set; tells the probabilities of each sample, in order.
 ///
 /// # Errors
@@ -106,23 +118,16 @@ pub fn predict(
     if crops != Crops::One {
         return predict_views(executable, (set, pipeline), crops, by.on_corrupt, told);
     }
-    let order = Order { seed: 0, epoch: 0, batch, shuffle: false, drop_last: false };
-    let mut loader = Loader::new(set, pipeline, order, 0, by);
-    let sizes = executable.inputs()[0].1.clone();
-    let is_probability = ends_with_softmax(executable);
+    let mut loader = Loader::new(set, pipeline, Order::plain(batch), 0, by);
+    let (is_probability, classes) = (ends_with_softmax(executable), set.classes().len());
     while let Some(batch) = loader.next() {
         let batch = batch?;
         if batch.labels.is_empty() {
             continue;
         }
-        let dims: Vec<usize> = std::iter::once(batch.labels.len()).chain(sizes.iter().copied()).collect();
-        let view = ndarray::ArrayViewD::from_shape(dims, &batch.images)
-            .unwrap_or_else(|_| unreachable!("the pipeline gives what the net takes"));
-        let logits = executable.run(view)?;
-        for (row, (&label, &sample)) in logits.rows().into_iter().zip(batch.labels.iter().zip(&batch.samples)) {
-            let row = row.to_vec();
-            let probabilities =
-                if is_probability { row.iter().map(|&x| f64::from(x)).collect() } else { softmax(&row) };
+        let logits = outputs(executable, &batch)?;
+        for (row, (&label, &sample)) in logits.chunks_exact(classes).zip(batch.labels.iter().zip(&batch.samples)) {
+            let probabilities = if is_probability { row.iter().map(|&x| f64::from(x)).collect() } else { softmax(row) };
             told(sample, label, probabilities);
         }
         loader.give_back(batch);

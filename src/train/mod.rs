@@ -8,6 +8,7 @@ pub mod confusion;
 pub mod cost;
 pub mod curves;
 pub mod evaluation;
+pub mod frozen;
 pub mod optimiser;
 pub mod recipe;
 pub mod schedule;

@@ -8,7 +8,7 @@ use super::optimiser::Optimiser;
 use super::schedule::Schedule;
 use crate::data::augment::Augment;
 use crate::data::dataset::Source;
-use crate::data::loader::OnCorrupt;
+use crate::data::loader::{OnCorrupt, Preparation};
 use crate::data::toml_fault;
 use crate::diag::nearest;
 use crate::op::loss::LossKind;
@@ -123,6 +123,13 @@ impl Default for Data {
     }
 }
 
+impl Data {
+    /// How batches are prepared.
+    pub fn preparation(&self) -> Preparation {
+        Preparation { workers: self.workers, ahead: self.ahead, on_corrupt: self.on_corrupt }
+    }
+}
+
 /// Where the mean and the deviation of colours come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,17 +171,26 @@ pub struct Init {
 }
 
 /// What a recipe does not train: parameters by patterns of their paths, with `*` and `?`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Freeze {
     /// What is frozen.
     pub freeze: Vec<String>,
     /// What of that is trained all the same.
     pub unfreeze: Vec<String>,
+    /// Whether what the layers in front of the first trained one give is computed once and kept in the run's folder, where
+    /// nothing random stands in front of it.
+    pub keep: bool,
     /// What is trained later.
     pub thaw: Vec<Thaw>,
     /// Factors of the learning rate; of several that meet a parameter the last counts.
     pub rates: Vec<Rate>,
+}
+
+impl Default for Freeze {
+    fn default() -> Self {
+        Freeze { freeze: Vec::new(), unfreeze: Vec::new(), keep: true, thaw: Vec::new(), rates: Vec::new() }
+    }
 }
 
 /// Parameters that are trained from an epoch on.

@@ -86,6 +86,9 @@ pub struct Record {
     pub waited: f64,
     /// Images that could not be read.
     pub skipped: usize,
+    /// How many times as long its steps would have taken with the frozen layers whose results are kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub speedup: Option<f64>,
     /// Figures on images that are learned from, without augmentation and in the form of inference.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub train: Option<Evaluation>,
@@ -115,12 +118,18 @@ pub struct State {
 }
 
 impl State {
-    /// Writes the state of a run; the file is whole or as it was.
+    /// Writes the state of a run with these weights; the file is whole or as it was.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(path: &Path, stepper: &Stepper, position: &Position, recipe: &str) -> Result<(), WeightsError> {
-        let mut file = stepper.learner().checkpoint();
+    pub fn write(
+        path: &Path,
+        weights: Checkpoint,
+        stepper: &Stepper,
+        position: &Position,
+        recipe: &str,
+    ) -> Result<(), WeightsError> {
+        let mut file = weights;
         let mut add = |name: String, values: &[f32]| {
             if let Some(tensor) = StoredTensor::from_f32(vec![values.len() as u64], values.to_vec()) {
                 file.insert(name, tensor);

@@ -46,9 +46,9 @@ pub struct Samples<'a> {
 pub struct Outcome {
     /// The sum of the outputs' mean losses, each with its weight.
     pub loss: f64,
-    /// The loss of each sample at the first output.
+    /// The loss of each sample at the output that exists outside training.
     pub losses: Vec<f32>,
-    /// The first output.
+    /// That output.
     pub prediction: Vec<f32>,
 }
 
@@ -195,18 +195,18 @@ impl Stepper {
         let masks = masks.iter().map(Vec::as_slice);
         let inputs: Vec<&[f32]> =
             part.inputs.iter().copied().chain(masks).chain(part.targets.iter().copied()).collect();
-        let (heads, statistics) = (training.heads.clone(), training.statistics.clone());
+        let (heads, main, statistics) = (training.heads.clone(), training.main, training.statistics.clone());
         let mut pass = self.learner.pass_observed(part.batch, &inputs, observe)?;
         let mut loss = 0.0;
         let mut losses = Vec::new();
         for (at, head) in heads.iter().enumerate() {
             let found = pass.output(head.loss);
             loss += head.weight * found.iter().map(|&x| f64::from(x)).sum::<f64>() / part.batch as f64;
-            if at == 0 {
+            if at == main {
                 losses = found;
             }
         }
-        let prediction = heads.first().map_or_else(Vec::new, |head| pass.output(head.prediction));
+        let prediction = pass.output(heads[main].prediction);
         let found: Vec<[Vec<f32>; 2]> =
             statistics.iter().map(|statistics| statistics.outputs.map(|output| pass.row(output).to_vec())).collect();
         if gathers {

@@ -1,10 +1,12 @@
 //! A run of a recipe: epochs of steps, evaluations, and states from which it can be resumed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::curves;
 use super::evaluation::{Evaluation, EvaluationError, Tally, best, predict};
+use super::frozen::{Frozen, freeze, part};
 use super::recipe::{Normalise, Precision, Recipe, RecipeError};
 use super::start::start;
 use super::state::{Position, Record, State, Sums};
@@ -12,7 +14,7 @@ use super::stepper::{Outcome, Samples, Stepper};
 use crate::compile::{CompileError, Compiled, Settings, compile_with};
 use crate::data::augment::Pipeline;
 use crate::data::dataset::Dataset;
-use crate::data::loader::{Batch, Loader, Order, Preparation};
+use crate::data::loader::{Batch, Inputs, Loader, Order};
 use crate::data::preprocess::Preprocess;
 use crate::data::statistics::Statistics;
 use crate::data::{Crops, DataError, write_atomic};
@@ -98,6 +100,8 @@ impl From<EvaluationError> for TrainError {
 pub trait Watch {
     /// Something to be told once.
     fn told(&mut self, text: &str);
+    /// So many images of so many have passed the frozen layers.
+    fn prepared(&mut self, done: usize, count: usize);
     /// A step is done.
     fn step(&mut self, progress: &Progress);
     /// An epoch is done.
@@ -208,6 +212,8 @@ pub struct Trainer {
     compiled: Compiled,
     sets: Sets,
     stepper: Stepper,
+    /// The frozen layers in front of what the stepper has, where they are computed once.
+    frozen: Option<Frozen>,
     position: Position,
     saved: Instant,
     begun: Instant,
@@ -246,12 +252,13 @@ impl Trainer {
                 (found.weights, Position { epoch: 1, ..Position::default() })
             }
         };
-        let mut stepper = stepper(&recipe, &compiled, &weights, position.epoch)?;
+        let frozen = freeze(&recipe, (&compiled, &weights), &sets, (position.epoch, &folder), watch)?;
+        let mut stepper = stepper(&recipe, &compiled, frozen.as_ref(), &weights, position.epoch)?;
         if let Some(state) = &state {
             state.hand_over(&mut stepper);
         }
         let now = Instant::now();
-        Ok(Trainer { recipe, folder, compiled, sets, stepper, position, saved: now, begun: now })
+        Ok(Trainer { recipe, folder, compiled, sets, stepper, frozen, position, saved: now, begun: now })
     }
 
     /// The folder of results.
@@ -292,7 +299,10 @@ impl Trainer {
         }
         while self.position.epoch <= self.recipe.epochs {
             if self.position.batch == 0 && self.recipe.thaws().contains(&self.position.epoch) {
-                self.thaw()?;
+                self.thaw(watch)?;
+            }
+            if watch.ends() {
+                return Ok(End::Interrupted);
             }
             if self.epoch(watch)? == End::Interrupted {
                 self.save()?;
@@ -303,9 +313,10 @@ impl Trainer {
     }
 
     /// Trains other parameters from here on; what is known of those that stay is kept.
-    fn thaw(&mut self) -> Result<(), TrainError> {
-        let weights = self.stepper.learner().checkpoint();
-        let mut next = stepper(&self.recipe, &self.compiled, &weights, self.position.epoch)?;
+    fn thaw(&mut self, watch: &mut dyn Watch) -> Result<(), TrainError> {
+        let (weights, epoch) = (self.parameters(), self.position.epoch);
+        self.frozen = freeze(&self.recipe, (&self.compiled, &weights), &self.sets, (epoch, &self.folder), watch)?;
+        let mut next = stepper(&self.recipe, &self.compiled, self.frozen.as_ref(), &weights, epoch)?;
         let before = &self.stepper;
         next.take_up(
             before.steps(),
@@ -316,9 +327,28 @@ impl Trainer {
         Ok(())
     }
 
-    fn preparation(&self) -> Preparation {
-        let data = &self.recipe.data;
-        Preparation { workers: data.workers, ahead: data.ahead, on_corrupt: data.on_corrupt }
+    /// What the net takes that is trained.
+    fn inputs(&self) -> Inputs {
+        match &self.frozen {
+            Some(frozen) => Inputs::Kept(Arc::clone(&frozen.activations)),
+            None => Inputs::from(&self.sets.pipeline),
+        }
+    }
+
+    /// All parameters and buffers as they are.
+    fn parameters(&self) -> Checkpoint {
+        self.parameters_with(|_| None)
+    }
+
+    /// All parameters and buffers; `other` may give other values for a name.
+    fn parameters_with<'a>(&'a self, other: impl Fn(&str) -> Option<&'a [f32]>) -> Checkpoint {
+        let trained = self.stepper.learner().checkpoint_with(other);
+        let Some(frozen) = &self.frozen else { return trained };
+        let mut all = Checkpoint::new();
+        for (name, tensor) in frozen.weights.iter() {
+            all.insert(name, trained.get(name).unwrap_or(tensor).clone());
+        }
+        all
     }
 
     fn order(&self) -> Order {
@@ -330,8 +360,9 @@ impl Trainer {
 
     /// The rest of the current epoch, and its record.
     fn epoch(&mut self, watch: &mut dyn Watch) -> Result<End, TrainError> {
-        let (order, by) = (self.order(), self.preparation());
-        let mut loader = Loader::new(&self.sets.train, &self.sets.pipeline, order, self.position.batch, by);
+        let (inputs, by) = (self.inputs(), self.recipe.data.preparation());
+        let floats = inputs.floats();
+        let mut loader = Loader::new(&self.sets.train, inputs, self.order(), self.position.batch, by);
         let batches = loader.batches();
         let mut rate = 0.0;
         while self.position.batch < batches {
@@ -339,13 +370,13 @@ impl Trainer {
             let waited = loader.waited();
             let Some(batch) = loader.next() else { break };
             let batch = batch?;
-            for (image, reason) in &batch.skipped {
-                watch.told(&format!("left out {image}: {reason}"));
+            for (sample, reason) in &batch.skipped {
+                watch.told(&format!("left out {}: {reason}", self.sets.train.describe(*sample)));
             }
             self.position.sums.skipped += batch.skipped.len();
             rate = self.rate(batches);
             if !batch.labels.is_empty() {
-                self.step(&batch, rate)?;
+                self.step(&batch, floats, rate)?;
             }
             loader.give_back(batch);
             self.position.batch += 1;
@@ -376,8 +407,8 @@ impl Trainer {
     }
 
     /// One step on a batch, in parts where the recipe wants that.
-    fn step(&mut self, batch: &Batch, rate: f64) -> Result<(), TrainError> {
-        let (count, floats) = (batch.labels.len(), self.sets.pipeline.floats());
+    fn step(&mut self, batch: &Batch, floats: usize, rate: f64) -> Result<(), TrainError> {
+        let count = batch.labels.len();
         let classes = self.sets.train.classes().len();
         let targets = targets(batch, classes, self.recipe.loss.smoothing);
         let heads = self.stepper.learner().training().heads.len();
@@ -426,8 +457,7 @@ impl Trainer {
 
     /// The weights that are evaluated: their moving average, where one is kept.
     fn weights(&self) -> Checkpoint {
-        let learner = self.stepper.learner();
-        let mut weights = learner.checkpoint_with(|name| self.stepper.average(name));
+        let mut weights = self.parameters_with(|name| self.stepper.average(name));
         let classes = serde_json::to_string(self.sets.train.classes()).unwrap_or_default();
         weights.set_metadata(CLASSES, classes);
         weights.set_metadata("net", &self.compiled.net.name);
@@ -451,7 +481,7 @@ impl Trainer {
             let executable = self.compiled.plan_with(&weights, &options)?;
             let sets = &self.sets;
             let evaluated = |set: &Dataset| -> Result<Evaluation, TrainError> {
-                let (mut tally, by) = (Tally::default(), self.preparation());
+                let (mut tally, by) = (Tally::default(), self.recipe.data.preparation());
                 let pipeline = sets.pipeline.plain();
                 let batch = self.recipe.evaluate.batch;
                 predict(&executable, (set, &pipeline), batch, Crops::One, by, |_, label, probabilities| {
@@ -473,6 +503,7 @@ impl Trainer {
             self.position.best = Some(found);
             weights.write_safetensors(&self.folder.join(WEIGHTS[1]))?;
         }
+        let images_per_second = sums.count as f64 / sums.seconds.max(1e-9);
         Ok(Record {
             epoch,
             step: self.position.step,
@@ -480,7 +511,8 @@ impl Trainer {
             accuracy: sums.accuracy(),
             rate,
             seconds: sums.seconds,
-            images_per_second: sums.count as f64 / sums.seconds.max(1e-9),
+            images_per_second,
+            speedup: self.frozen.as_ref().map(|frozen| frozen.speedup(images_per_second)),
             waited: sums.waited / sums.seconds.max(1e-9),
             skipped: sums.skipped,
             train,
@@ -503,7 +535,7 @@ impl Trainer {
     fn save(&mut self) -> Result<(), TrainError> {
         self.position.seconds += self.begun.elapsed().as_secs_f64();
         self.begun = Instant::now();
-        State::write(&self.folder.join(STATE), &self.stepper, &self.position, &self.recipe.text())?;
+        State::write(&self.folder.join(STATE), self.parameters(), &self.stepper, &self.position, &self.recipe.text())?;
         self.saved = Instant::now();
         Ok(())
     }
@@ -518,14 +550,21 @@ pub fn compile(recipe: &Recipe, base: &Path) -> Result<Compiled, CompileError> {
     compile_with(base.join(&recipe.net), &Settings { set, ..Settings::default() })
 }
 
-/// The net with an optimiser that trains what the recipe trains in an epoch.
-fn stepper(recipe: &Recipe, compiled: &Compiled, weights: &Checkpoint, epoch: u64) -> Result<Stepper, TrainError> {
+/// The net, or what is behind its frozen layers, with an optimiser that trains what the recipe trains in an epoch.
+fn stepper(
+    recipe: &Recipe,
+    compiled: &Compiled,
+    frozen: Option<&Frozen>,
+    weights: &Checkpoint,
+    epoch: u64,
+) -> Result<Stepper, TrainError> {
     let trained = |name: &str| recipe.is_trained(name, epoch);
     let objective =
         Objective { loss: recipe.loss.kind, trained: &trained, recompute: recipe.run.checkpoint_activations };
     let options =
         LearnOptions { threads: recipe.run.threads, instructions: None, fast: recipe.run.precision == Precision::Fast };
-    let learner = Learner::new(&compiled.net, &compiled.shapes, &objective, weights, &options)?;
+    let (net, shapes) = frozen.map_or((&compiled.net, &compiled.shapes), |frozen| (&frozen.back.0, &frozen.back.1));
+    let learner = Learner::new(net, shapes, &objective, &part(net, shapes, weights), &options)?;
     let mut stepper = Stepper::new(learner, recipe.optimiser.clone(), recipe.seed);
     stepper.set_rates(|name| recipe.rate_of(name));
     Ok(stepper)
