@@ -172,6 +172,34 @@ fn an_ensemble_averages_probabilities() {
 }
 
 #[test]
+fn runs_are_compared() {
+    let place = Place::new();
+    for rate in ["0.1", "0.001"] {
+        let keys = [format!("optimiser.rate={rate}"), format!("run.folder=runs/rate_{rate}")];
+        place.done(&["train", "r.toml", "epochs=2", &keys[0], &keys[1]]);
+    }
+    let runs = ["runs/rate_0.1", "runs/rate_0.001"];
+    let table = place.done(&["compare", runs[0], runs[1], "-o", "c.svg", "--gradients", "g.svg", "--format", "csv"]);
+    let (_, records) = place.results("rate_0.1");
+    let error = format!("{:.2} %", 100.0 * (1.0 - records[1]["test"]["top1"].as_f64().unwrap()));
+    let row = table.lines().find(|line| line.contains("rate_0.1,")).unwrap();
+    assert!(row.contains("optimiser.rate = 0.1") && row.contains(&error), "{table}");
+    let drawn = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
+    assert_eq!(drawn("c.svg").matches("<polyline").count(), 4);
+    // Two convolutions and the linear layer.
+    let gradients = drawn("g.svg");
+    assert_eq!((gradients.matches("<polyline").count(), gradients.matches("<circle").count()), (2, 2 * 3));
+    place.done(&["compare", runs[0], runs[1], "-o", "a.svg", "--against", "optimiser.rate"]);
+    assert_eq!(drawn("a.svg").matches("<circle").count(), 2 * 2);
+    for (args, said) in [
+        (vec!["compare", "."], "cannot read `./recipe.toml`"),
+        (vec!["compare", runs[0], "-o", "x.svg", "--against", "net"], "has no number `net`"),
+    ] {
+        assert!(place.refused(&args, 1).contains(said), "{args:?}");
+    }
+}
+
+#[test]
 fn bits_do_not_depend_on_threads_or_workers() {
     let place = Place::new();
     for (run, threads, workers) in [("a", "1", "0"), ("b", "2", "1"), ("c", "3", "3")] {

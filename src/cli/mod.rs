@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod compare;
 mod completions;
 mod cost;
 mod data;
@@ -57,6 +58,7 @@ enum Command {
     Train(train::Train),
     Eval(eval::Eval),
     Data(data::Data),
+    Compare(compare::Compare),
     Init(init::Init),
     Profile(profile::Profile),
     Explain(explain::Explain),
@@ -140,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Data(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::New(command) => command.run(),

@@ -92,13 +92,24 @@ pub enum GradError {
         /// The net.
         net: String,
     },
+    /// Gradients are made for known sizes.
+    #[error(
+        "a size of net `{net}` is not known\n  help: fix the sizes of its inputs by `--shape`, or in the recipe by another net"
+    )]
+    UnknownSize {
+        /// The net.
+        net: String,
+    },
 }
 
 /// Makes the graph that computes the losses and their gradients.
 ///
 /// # Errors
-/// When there is nothing to train.
+/// When there is nothing to train, or a size is not known.
 pub fn differentiate(net: &Net, shapes: &Shapes, objective: &Objective) -> Result<Training, GradError> {
+    if shapes.symbolic() {
+        return Err(GradError::UnknownSize { net: net.name.clone() });
+    }
     let inputs = net.inputs.len();
     let form = form::training_form(net, shapes, objective.trained);
     let graph = opt::optimise_for_training(&form.net, &form.shapes, objective.trained);

@@ -74,6 +74,12 @@ fn stretches_are_computed_again_and_need_less_memory() {
 }
 
 #[test]
+fn sizes_must_be_known() {
+    let text = "net a { input x: [3, H, W]; concat(x, x, axis = 1); conv(2, 3); avgpool(global); flatten; linear(2); output y }";
+    assert!(matches!(training(text, &|_| true, false), Err(GradError::UnknownSize { .. })));
+}
+
+#[test]
 fn a_net_is_split_where_one_value_joins_what_is_frozen_to_the_rest() {
     let text = "net a {
       input x: [4, 8, 8]

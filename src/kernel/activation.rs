@@ -86,7 +86,8 @@ impl Task for Slope<'_> {
             }
             Activation::Sigmoid => each!(y, g => l.mul(g, l.mul(y, l.sub(l.splat(1.0), y)))),
             Activation::Tanh { scale, slope } => {
-                let (top, below) = (l.splat((scale * slope) as f32), l.splat((-slope / scale) as f32));
+                let below = if scale == 0.0 { 0.0 } else { -slope / scale };
+                let (top, below) = (l.splat((scale * slope) as f32), l.splat(below as f32));
                 each!(y, g => l.mul(g, l.fma(l.mul(below, y), y, top)))
             }
             Activation::Silu => each!(x, g => {

@@ -143,6 +143,7 @@ impl Activation {
             Activation::Sigmoid => at * (1.0 - at),
             Activation::HardSigmoid => if -3.0 < at && at < 3.0 { 1.0 / 6.0 } else { 0.0 },
             Activation::HardSwish => if at <= -3.0 { 0.0 } else if at < 3.0 { at / 3.0 + 0.5 } else { 1.0 },
+            Activation::Tanh { scale: 0.0, .. } => 0.0,
             Activation::Tanh { scale, slope } => slope * (scale - at * at / scale),
         }
     }
@@ -387,5 +388,10 @@ mod tests {
         let shape = [Shape::known(&[2, 3, 4])];
         let flops = ALL.map(|activation| activation.cost(&shape, &shape).unwrap().flops);
         assert_eq!(flops, [1, 2, 2, 3, 5, 9, 4, 3, 4, 5, 1, 3, 2].map(|each: u64| Dim::from(24 * each)));
+    }
+
+    #[test]
+    fn a_tanh_of_scale_zero_is_flat() {
+        assert_eq!(Activation::Tanh { scale: 0.0, slope: 2.0 }.derivative(0.0), 0.0);
     }
 }

@@ -192,6 +192,10 @@ macro_rules! differentiated {
         })*
 
         impl Differentiated {
+            /// The names of all.
+            #[cfg(test)]
+            pub(super) const NAMES: &[&str] = &[$($name,)*];
+
             fn name(&self) -> &'static str {
                 match self { $(Differentiated::$variant(_) => $name,)* }
             }

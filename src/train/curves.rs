@@ -27,8 +27,17 @@ pub struct Chart {
     pub title: String,
     /// What the axes show.
     pub axes: [String; 2],
+    /// Whether heights are powers of ten.
+    pub is_logarithmic: bool,
     /// The lines.
     pub lines: Vec<Line>,
+}
+
+impl Line {
+    /// A line that is not dashed.
+    pub fn new(name: &str, color: &'static str, points: Vec<(f64, f64)>) -> Line {
+        Line { name: name.to_owned(), color, dashed: false, points }
+    }
 }
 
 /// Colours that stay apart, also for those who see few.
@@ -40,12 +49,17 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 44.0;
+/// Room beside a chart for the names of more lines than fit into it.
+const NAMES: f64 = 220.0;
+const FITTING: usize = 4;
 
 /// Charts one under the other as an SVG document.
 pub fn svg(charts: &[Chart]) -> String {
     let height = HEIGHT * charts.len() as f64;
+    let beside = if charts.iter().any(Chart::has_names_beside) { NAMES } else { 0.0 };
+    let width = WIDTH + beside;
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"DejaVu Sans, sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for (at, chart) in charts.iter().enumerate() {
@@ -58,26 +72,29 @@ pub fn svg(charts: &[Chart]) -> String {
 }
 
 impl Chart {
+    fn has_names_beside(&self) -> bool {
+        FITTING < self.lines.len()
+    }
+
     fn draw(&self, text: &mut String) {
-        let points = || self.lines.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+        let is_shown = |(x, y): &&(f64, f64)| x.is_finite() && y.is_finite() && (!self.is_logarithmic || 0.0 < *y);
+        let points = || self.lines.iter().flat_map(|line| &line.points).filter(is_shown);
         let range = |of: fn(&(f64, f64)) -> f64| {
             points().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)))
         };
-        let ((x_low, x_high), (_, y_high)) = (range(|point| point.0), range(|point| point.1));
+        let ((x_low, x_high), (y_low, y_high)) = (range(|point| point.0), range(|point| point.1));
         let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"20\" font-weight=\"bold\">{}</text>", escaped(&self.title));
         if x_low > x_high {
             return;
         }
-        let ticks = ticks(y_high.max(1e-9));
-        let top = ticks.last().copied().unwrap_or(1.0).max(y_high);
+        let scale = if self.is_logarithmic { Scale::powers(y_low, y_high) } else { Scale::linear(y_high) };
         let x = |value: f64| LEFT + (value - x_low) / (x_high - x_low).max(1e-9) * (WIDTH - LEFT - RIGHT);
-        let y = |value: f64| HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM);
-        for tick in ticks.iter().copied().chain([0.0]) {
+        let y = |value: f64| HEIGHT - BOTTOM - scale.share(value) * (HEIGHT - TOP - BOTTOM);
+        for &tick in &scale.ticks {
             let at = y(tick);
             let right = WIDTH - RIGHT;
             let _ = writeln!(text, "<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"#ddd\"/>");
-            let label = format!("{tick:.4}");
-            let label = label.trim_end_matches('0').trim_end_matches('.');
+            let label = scale.label(tick);
             let _ =
                 writeln!(text, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", LEFT - 6.0, at + 4.0);
         }
@@ -107,10 +124,11 @@ impl Chart {
         );
         for (at, line) in self.lines.iter().enumerate() {
             line.draw(text, &x, &y);
-            let (row, side) = (TOP + 8.0 + 15.0 * at as f64, WIDTH - RIGHT - 8.0);
+            let row = TOP + 8.0 + 15.0 * at as f64;
+            let (side, anchor) = if self.has_names_beside() { (WIDTH, "start") } else { (WIDTH - RIGHT - 8.0, "end") };
             let _ = writeln!(
                 text,
-                "<text x=\"{side}\" y=\"{row}\" text-anchor=\"end\" fill=\"{}\">{}{}</text>",
+                "<text x=\"{side}\" y=\"{row}\" text-anchor=\"{anchor}\" fill=\"{}\">{}{}</text>",
                 line.color,
                 escaped(&line.name),
                 if line.dashed { " (dashed)" } else { "" }
@@ -119,9 +137,47 @@ impl Chart {
     }
 }
 
+/// Heights.
+struct Scale {
+    is_logarithmic: bool,
+    ticks: Vec<f64>,
+    /// What the lower and the upper edge stand for.
+    range: [f64; 2],
+}
+
+impl Scale {
+    /// From zero to the highest.
+    fn linear(highest: f64) -> Scale {
+        let ticks: Vec<f64> = [0.0].into_iter().chain(ticks(highest.max(1e-9))).collect();
+        let top = ticks.last().copied().unwrap_or(1.0).max(highest);
+        Scale { is_logarithmic: false, ticks, range: [0.0, top] }
+    }
+
+    /// From a power of ten to another.
+    fn powers(lowest: f64, highest: f64) -> Scale {
+        let [from, to] = [lowest.log10().floor() as i32, highest.log10().ceil() as i32];
+        let ticks = (from..=to.max(from + 1)).map(|power| 10f64.powi(power)).collect();
+        Scale { is_logarithmic: true, ticks, range: [f64::from(from), f64::from(to.max(from + 1))] }
+    }
+
+    /// Where a height lies between the edges.
+    fn share(&self, height: f64) -> f64 {
+        let height = if self.is_logarithmic { height.log10() } else { height };
+        (height - self.range[0]) / (self.range[1] - self.range[0])
+    }
+
+    fn label(&self, tick: f64) -> String {
+        if self.is_logarithmic {
+            return format!("{tick:e}");
+        }
+        let label = format!("{tick:.4}");
+        label.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
 impl Line {
     fn draw(&self, text: &mut String, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) {
-        let points = self.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+        let points = self.points.iter().filter(|&&(a, b)| x(a).is_finite() && y(b).is_finite());
         let places: Vec<String> = points.clone().map(|&(a, b)| format!("{:.1},{:.1}", x(a), y(b))).collect();
         let dashes = if self.dashed { " stroke-dasharray=\"5 4\"" } else { "" };
         let color = self.color;
@@ -157,15 +213,14 @@ fn whole_step(span: f64) -> f64 {
 
 /// Writes the curves of a run into its folder.
 pub(super) fn write(folder: &Path, records: &[Record]) -> Result<(), DataError> {
-    let line = |name: &str, at: usize, value: &dyn Fn(&Record) -> Option<f64>| Line {
-        name: name.to_owned(),
-        color: COLORS[at],
-        dashed: false,
-        points: records.iter().filter_map(|record| Some((record.epoch as f64, value(record)?))).collect(),
+    let line = |name: &str, at: usize, value: &dyn Fn(&Record) -> Option<f64>| {
+        let points = records.iter().filter_map(|record| Some((record.epoch as f64, value(record)?)));
+        Line::new(name, COLORS[at], points.collect())
     };
     let chart = |title: &str, lines: Vec<Line>| Chart {
         title: title.to_owned(),
         axes: ["epoch".to_owned(), title.to_owned()],
+        is_logarithmic: false,
         lines: lines.into_iter().filter(|line| !line.points.is_empty()).collect(),
     };
     let charts = [

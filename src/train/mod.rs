@@ -4,6 +4,7 @@
 //! gradients (`run::Learner`), lets the optimiser step ([`stepper`], [`optimiser`], [`schedule`]), evaluates
 //! ([`evaluation`]) and saves its [`state`], from which it goes on bit for bit as if it had never stopped.
 
+pub mod compare;
 pub mod confusion;
 pub mod cost;
 pub mod curves;

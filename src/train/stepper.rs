@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 use super::optimiser::{Optimiser, Part, State};
 use crate::kernel::buffer::Buffer;
@@ -50,6 +51,17 @@ pub struct Outcome {
     pub losses: Vec<f32>,
     /// That output.
     pub prediction: Vec<f32>,
+}
+
+/// How large the gradient of a parameter is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GradientNorm {
+    /// The parameter.
+    pub name: String,
+    /// Values.
+    pub elements: usize,
+    /// The Euclidean norm of its gradient.
+    pub norm: f64,
 }
 
 impl Stepper {
@@ -237,6 +249,19 @@ impl Stepper {
         if let Some([counter]) = self.learner.value_mut(&format!("{path}.num_batches_tracked")) {
             *counter += 1.0;
         }
+    }
+
+    /// The Euclidean norm of each trained parameter's gradient in the last pass.
+    pub fn gradient_norms(&mut self) -> Vec<GradientNorm> {
+        let names: Vec<String> = self.learner.training().gradients.iter().map(|(name, _)| name.clone()).collect();
+        let mut found = Vec::new();
+        if let Some(mut pass) = self.learner.last_pass() {
+            pass.update(|at, _, gradient, _| {
+                let (name, norm) = (names[at].clone(), update::squares(gradient).sqrt());
+                found.push(GradientNorm { name, elements: gradient.len(), norm });
+            });
+        }
+        found
     }
 
     /// What is dropped in the next pass: a function of the seed, the step and the part.

@@ -30,6 +30,8 @@ pub const WEIGHTS: [&str; 2] = ["last.safetensors", "best.safetensors"];
 pub const RECIPE: &str = "recipe.toml";
 /// What was measured, a line an epoch.
 pub const METRICS: &str = "metrics.jsonl";
+/// How large the gradient of each parameter was in the first step.
+pub const GRADIENTS: &str = "gradients.json";
 /// The key under which weights keep the names of their classes.
 pub const CLASSES: &str = "classes";
 /// The keys under which weights keep the mean and the deviation of colours that they have been trained with.
@@ -437,6 +439,10 @@ impl Trainer {
         }
         self.position.sums.add(loss, right, count);
         self.position.step = self.stepper.steps();
+        if self.position.step == 1 {
+            let text = serde_json::to_string_pretty(&self.stepper.gradient_norms()).unwrap_or_default();
+            write_atomic(self.folder.join(GRADIENTS), |out| out.write_all(text.as_bytes()))?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::samples::samples;
 use super::{View, ViewMut, params_for};
 use crate::op::batch_norm::BatchNorm;
-use crate::op::gradient::{GradBuilder, Ref, Wrt};
+use crate::op::gradient::{Differentiated, GradBuilder, Ref, Wrt};
 use crate::op::loss::{Loss, LossKind};
 use crate::op::normalise::Normalise;
 use crate::op::testing::seeded;
@@ -205,6 +205,19 @@ fn cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Each operator that computes gradients itself is met.
+#[test]
+fn every_gradient_has_a_case() {
+    let mut missing: Vec<&str> = Differentiated::NAMES.to_vec();
+    for case in cases() {
+        let outputs = case.op.infer(&case.shapes).unwrap();
+        let mut g = GradBuilder::new(&case.shapes, &outputs, &case.specs, case.reached(outputs.len()), case.wanted());
+        case.op.gradient(&mut g);
+        missing.retain(|name| g.nodes.iter().all(|node| node.op.describe().0 != *name));
+    }
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
