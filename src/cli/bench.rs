@@ -134,6 +134,7 @@ impl Bench {
         let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute: false };
         let options = LearnOptions { fast: !self.weights.exact(), ..self.weights.learning()? };
         let learner = Learner::new(&compiled.net, &compiled.shapes, &objective, &checkpoint, &options)?;
+        drop(checkpoint);
         let batch = self.batch as usize;
         let size =
             |id: NodeId| batch * compiled.shapes.of(id.into()).as_known().unwrap_or_default().iter().product::<usize>();

@@ -39,7 +39,17 @@ fn with_pass(text: String, pass: &PassCost, format: Format) -> String {
     let lines = [
         ("MACs", both(pass.forward_macs, pass.backward_macs)),
         ("FLOPs", both(pass.forward_flops, pass.backward_flops)),
-        ("memory", memory(pass.memory_bytes)),
+        ("memory of a step", memory(pass.memory_bytes)),
+        (
+            "",
+            format!(
+                "values {}, parameters {}, momentum {}, packed weights {}",
+                bytes(pass.value_bytes as f64),
+                bytes(pass.parameter_bytes as f64),
+                bytes(pass.optimiser_bytes as f64),
+                bytes(pass.packed_bytes as f64)
+            ),
+        ),
         ("with --checkpoint-activations", format!("{}, {more:.1} % more FLOPs", memory(pass.recomputed_memory_bytes))),
     ];
     match format {

@@ -39,6 +39,17 @@ pub struct LearnOptions {
     pub fast: bool,
 }
 
+/// How passes are planned. A batch has so many tiles that the largest save the most.
+pub fn pass_options(fast: bool) -> plan::Options {
+    let forced = fast.then_some(Kernel::Winograd(Tile::F4x3));
+    plan::Options { exact: !fast, forced, as_made: true, ..plan::Options::default() }
+}
+
+/// Bytes of the weights of a pass in the forms in which kernels read them, beside the parameters themselves.
+pub fn packed_bytes(plan: &Plan, options: &plan::Options) -> usize {
+    plan.steps.iter().map(|step| size_of::<f32>() * Made::of(step, options).floats(step)).sum()
+}
+
 /// Why a net cannot be trained.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
@@ -95,8 +106,8 @@ enum Made {
     Packed { packing: Packing, memory: Memory },
     /// Packed for each phase of a gradient that is met.
     Phases { g: Geometry, phases: Vec<Phase>, packings: Vec<Option<(Packing, Memory)>> },
-    /// Tap by tap, for so many channels.
-    Depthwise(usize),
+    /// Tap by tap.
+    Depthwise(Geometry),
     /// Turned around, tap by tap.
     DepthwiseGradient(Geometry),
     /// As a factor and a summand for each channel of this operator.
@@ -244,37 +255,16 @@ impl Learner {
         if let Some(program) = self.programs.get(&batch) {
             return Ok(Arc::clone(&program.plan));
         }
-        let options = self.options();
+        let options = pass_options(self.fast);
         let plan = Arc::new(plan::plan(&self.training.graph, batch, &options).map_err(RunError::from)?);
         let steps = plan.steps.iter().map(|step| Mutex::new(self.live(step))).collect();
         self.programs.insert(batch, Program { plan: Arc::clone(&plan), steps });
         Ok(plan)
     }
 
-    /// How passes are planned. A batch has so many tiles that the largest save the most.
-    fn options(&self) -> plan::Options {
-        let forced = self.fast.then_some(Kernel::Winograd(Tile::F4x3));
-        plan::Options { exact: !self.fast, forced, as_made: true, ..plan::Options::default() }
-    }
-
     fn live(&self, step: &Step) -> Live {
         let spans = self.owned.get(&step.node).cloned().unwrap_or_default();
-        let made = match (&step.op, step.kernel) {
-            (_, Kernel::Plain | Kernel::Linear | Kernel::Normalise) => Made::Nothing,
-            (Op::Conv(conv), Kernel::Depthwise) => Made::Depthwise(conv.out_c as usize),
-            (op, Kernel::PerChannel) => Made::PerChannel(op.clone()),
-            (Op::Gradient(gradient), _) => match &gradient.of {
-                Differentiated::Conv(conv) if gradient.wrt == [Wrt::Operand(0)] => {
-                    let g = geometry(conv, &step.outputs[0].dims, &step.inputs[0].dims);
-                    if g.is_depthwise() { Made::DepthwiseGradient(g) } else { Made::phases(g, &self.options()) }
-                }
-                _ => Made::Nothing,
-            },
-            _ => Packing::of(step).map_or(Made::Nothing, |packing| Made::Packed {
-                memory: Some(Arc::new(Buffer::zeros(packing.floats()))),
-                packing,
-            }),
-        };
+        let made = Made::of(step, &pass_options(self.fast));
         let prologue = step.prologue.map(|(norm, range)| {
             let spans = self.owned.get(&norm).cloned().unwrap_or_default();
             let values: Vec<_> = spans.iter().map(|span| self.values[span.clone()].into()).collect();
@@ -334,9 +324,7 @@ impl Learner {
         self.last = Some(Arc::clone(&plan));
         Ok(Pass { learner: self, plan })
     }
-}
 
-impl Learner {
     /// What the last pass has computed, as long as no other has begun.
     pub fn last_pass(&mut self) -> Option<Pass<'_>> {
         let plan = self.last.clone()?;
@@ -345,14 +333,42 @@ impl Learner {
 }
 
 impl Made {
+    fn of(step: &Step, options: &plan::Options) -> Made {
+        match (&step.op, step.kernel) {
+            (_, Kernel::Plain | Kernel::Linear | Kernel::Normalise) => Made::Nothing,
+            (Op::Conv(conv), Kernel::Depthwise) => {
+                Made::Depthwise(geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims))
+            }
+            (op, Kernel::PerChannel) => Made::PerChannel(op.clone()),
+            (Op::Gradient(gradient), _) => match &gradient.of {
+                Differentiated::Conv(conv) if gradient.wrt == [Wrt::Operand(0)] => {
+                    let g = geometry(conv, &step.outputs[0].dims, &step.inputs[0].dims);
+                    if g.is_depthwise() { Made::DepthwiseGradient(g) } else { Made::phases(g, options) }
+                }
+                _ => Made::Nothing,
+            },
+            _ => Packing::of(step).map_or(Made::Nothing, |packing| Made::Packed { packing, memory: None }),
+        }
+    }
+
     fn phases(g: Geometry, options: &plan::Options) -> Made {
         let phases = conv_gradient::phases(&g).unwrap_or_default();
         let packing = |phase: &Phase| {
             let g = phase.geometry()?;
-            let packing = Packing::with(select::best(g, options)?, g, false)?;
-            Some((packing, Some(Arc::new(Buffer::zeros(packing.floats())))))
+            Some((Packing::with(select::best(g, options)?, g, false)?, None))
         };
         Made::Phases { g, packings: phases.iter().map(packing).collect(), phases }
+    }
+
+    /// Floats that it takes beside the values that it is made from.
+    fn floats(&self, step: &Step) -> usize {
+        match self {
+            Made::Nothing => 0,
+            Made::Packed { packing, .. } => packing.floats(),
+            Made::Phases { packings, .. } => packings.iter().flatten().map(|(packing, _)| packing.floats()).sum(),
+            Made::Depthwise(g) | Made::DepthwiseGradient(g) => g.to.c * g.kernel[0] * g.kernel[1],
+            Made::PerChannel(_) => 2 * step.outputs[0].place.width,
+        }
     }
 }
 
@@ -380,9 +396,9 @@ impl Live {
                 });
                 prepared.own = Form::Phases(phases.clone(), weights.collect());
             }
-            Made::Depthwise(channels) => {
-                let taps = weight.len() / *channels;
-                prepared.own = Form::Depthwise(depthwise::Weights::new(*channels, taps, weight, tensor(1)));
+            Made::Depthwise(g) => {
+                let taps = g.kernel[0] * g.kernel[1];
+                prepared.own = Form::Depthwise(depthwise::Weights::new(g.to.c, taps, weight, tensor(1)));
             }
             Made::DepthwiseGradient(g) => prepared.own = Form::Depthwise(depthwise_gradient::weights(g, weight)),
             Made::PerChannel(op) => {

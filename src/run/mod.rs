@@ -29,7 +29,7 @@ use crate::weights::{BindError, BindOptions, Checkpoint};
 use model::{Model, Workspace};
 
 pub use cache::Kept;
-pub use learner::{LearnError, LearnOptions, Learner, Pass};
+pub use learner::{LearnError, LearnOptions, Learner, Pass, packed_bytes, pass_options};
 pub use session::Session;
 
 /// Why a net does not run.

@@ -8,8 +8,10 @@ use crate::grad::{GradError, Objective, differentiate};
 use crate::op::Op;
 use crate::op::loss::LossKind;
 use crate::plan::{self, PlanError};
+use crate::run::{packed_bytes, pass_options};
+use crate::weights::{Parameter, parameters};
 
-/// A pass of all parameters for a batch: losses and gradients, without the optimiser's step.
+/// A pass of all parameters for a batch, and the memory of a step of SGD with momentum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PassCost {
     /// Samples in a batch.
@@ -22,9 +24,17 @@ pub struct PassCost {
     pub forward_flops: u64,
     /// Those of the gradients.
     pub backward_flops: u64,
-    /// Bytes of the arena in which all values lie: inputs, activations, gradients.
+    /// Bytes of all that a step takes.
     pub memory_bytes: u64,
-    /// The same where values between blocks are computed again.
+    /// Of these the arena in which values lie: inputs, activations, gradients.
+    pub value_bytes: u64,
+    /// The parameters and buffers.
+    pub parameter_bytes: u64,
+    /// What the optimiser keeps of each parameter: one number with momentum.
+    pub optimiser_bytes: u64,
+    /// The weights in the forms in which kernels read them.
+    pub packed_bytes: u64,
+    /// Bytes of all where values between blocks are computed again.
     pub recomputed_memory_bytes: u64,
     /// Floating-point operations that computing again adds.
     pub recomputed_flops: u64,
@@ -72,8 +82,12 @@ pub fn pass(compiled: &Compiled, batch: u64) -> Result<PassCost, PassCostError> 
         backward_macs: kept.backward_macs,
         forward_flops: kept.forward_flops,
         backward_flops: kept.backward_flops,
-        memory_bytes: kept.memory,
-        recomputed_memory_bytes: again.memory,
+        memory_bytes: kept.memory.iter().sum(),
+        value_bytes: kept.memory[0],
+        parameter_bytes: kept.memory[1],
+        optimiser_bytes: kept.memory[2],
+        packed_bytes: kept.memory[3],
+        recomputed_memory_bytes: again.memory.iter().sum(),
         recomputed_flops: sum(&again)? - sum(&kept)?,
     })
 }
@@ -83,15 +97,28 @@ struct Counts {
     backward_macs: u64,
     forward_flops: u64,
     backward_flops: u64,
-    memory: u64,
+    /// Bytes of values, parameters, the optimiser's numbers and packed weights.
+    memory: [u64; 4],
 }
 
 fn measured(compiled: &Compiled, batch: u64, recompute: bool) -> Result<Counts, PassCostError> {
     let objective = Objective { loss: LossKind::CrossEntropy, trained: &|_| true, recompute };
     let graph = differentiate(&compiled.net, &compiled.shapes, &objective)?.graph;
-    let options = plan::Options { as_made: true, ..plan::Options::default() };
+    let options = pass_options(true);
     let samples = usize::try_from(batch).map_err(|_| PassCostError::TooLarge)?;
-    let memory = plan::plan(&graph, samples, &options)?.arena as u64 * size_of::<f32>() as u64;
+    let plan = plan::plan(&graph, samples, &options)?;
+    let parameters = parameters(&compiled.net, &compiled.shapes);
+    let floats = |counted: &dyn Fn(&Parameter) -> bool| -> u64 {
+        parameters.iter().filter(|parameter| counted(parameter)).filter_map(|parameter| parameter.spec.elements()).sum()
+    };
+    let bytes = |floats: u64| floats * size_of::<f32>() as u64;
+    let trained = |parameter: &Parameter| parameter.spec.role.trainable();
+    let memory = [
+        bytes(plan.arena as u64),
+        bytes(floats(&|_| true)),
+        bytes(floats(&trained)),
+        packed_bytes(&plan, &options) as u64,
+    ];
     let mut sums = [[Dim::ZERO, Dim::ZERO], [Dim::ZERO, Dim::ZERO]];
     let mut is_backward = false;
     for id in graph.net.topological() {
