@@ -35,9 +35,8 @@ fn predicted(spec: &str, batch: &str) -> f64 {
 fn a_process_takes_what_the_cost_of_a_pass_says() {
     let small = ("specs/lenet5.net", "1");
     let own = peak(small.0, small.1) - predicted(small.0, small.1);
-    for (spec, batch) in [("specs/cifar_resnet20.net", "32"), ("specs/cifar_resnet56.net", "16")] {
-        let (taken, said) = (peak(spec, batch) - own, predicted(spec, batch));
-        let off = 100.0 * (taken / said - 1.0);
-        assert!(off.abs() <= 10.0, "{spec}: {taken} bytes instead of {said}, {off:+.1} %");
-    }
+    let (spec, batch) = ("specs/cifar_resnet56.net", "32");
+    let (taken, said) = (peak(spec, batch) - own, predicted(spec, batch));
+    let off = 100.0 * (taken / said - 1.0);
+    assert!(off.abs() <= 10.0, "{spec}: {taken} bytes instead of {said}, {off:+.1} %");
 }

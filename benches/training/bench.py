@@ -31,40 +31,17 @@ def worker(case, form, threads):
     from torch import nn
     from torch.nn import functional as F
 
+    sys.path.append(str(ROOT / "tools"))
+    from torch_nets import Basic, Lenet5, PadShortcut
+
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-
-    class Lenet5(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1, self.conv2 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
-            self.fc1, self.fc2, self.fc3 = nn.Linear(400, 120), nn.Linear(120, 84), nn.Linear(84, 10)
-
-        def forward(self, x):
-            x = F.avg_pool2d(torch.tanh(self.conv1(x)), 2)
-            x = F.avg_pool2d(torch.tanh(self.conv2(x)), 2).flatten(1)
-            return self.fc3(torch.tanh(self.fc2(torch.tanh(self.fc1(x)))))
-
-    class Block(nn.Module):
-        def __init__(self, before, channels, stride):
-            super().__init__()
-            self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(channels)
-            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(channels)
-            self.added = channels - before
-
-        def forward(self, x):
-            out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-            if self.added:
-                x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.added // 2, self.added // 2))
-            return F.relu(x + out)
 
     def resnet20():
         layers, before = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
         for channels, stride in ((16, 1), (32, 2), (64, 2)):
             for unit in range(3):
-                layers.append(Block(before, channels, stride if unit == 0 else 1))
+                layers.append(Basic(before, channels, stride if unit == 0 else 1, PadShortcut))
                 before = channels
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 

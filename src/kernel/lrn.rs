@@ -92,8 +92,7 @@ impl Task for Row<'_> {
             let count = LANES.min(channels - c);
             // SAFETY: windows of a vector of channels lie in `squares`; both rows hold `c + count` channels.
             unsafe {
-                let sum = window(l, self.squares.as_ptr().add(c), size);
-                let base = l.fma(l.splat(factor), sum, l.splat(k));
+                let base = l.fma(l.splat(factor), window(l, self.squares.as_ptr().add(c), size), l.splat(k));
                 let x = l.load_up_to(self.from.as_ptr().add(c), count);
                 l.store_part(self.to.as_mut_ptr().add(c), l.div(x, power(l, base, beta)), count);
             }
@@ -129,8 +128,7 @@ impl Task for GradientRow<'_> {
             let count = LANES.min(channels - c);
             // SAFETY: as in `Row`; of `shares` the elements of the row are written, which lie behind `before` zeros.
             unsafe {
-                let sum = window(l, self.squares.as_ptr().add(c), size);
-                let base = l.fma(l.splat(factor), sum, l.splat(k));
+                let base = l.fma(l.splat(factor), window(l, self.squares.as_ptr().add(c), size), l.splat(k));
                 let x = l.load_up_to(self.from.as_ptr().add(c), count);
                 let gradient = l.load_up_to(self.gradient.as_ptr().add(c), count);
                 let scaled = l.div(gradient, power(l, base, beta));

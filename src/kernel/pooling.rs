@@ -19,9 +19,7 @@ pub fn pool(
     let [size, result] = sizes;
     assert!(from.count() == size.n * size.h * size.w && to.count() == result.n * result.h * result.w, "other sizes");
     assert!(from.width() == size.c && to.width() == size.c && result.n == size.n, "other channels");
-    assert!(spans[0].len() == result.h && spans[1].len() == result.w, "spans of another result");
-    let inside = |axis: usize, size: usize| spans[axis].iter().all(|span| span.cells.iter().all(|&cell| cell < size));
-    assert!(inside(0, size.h) && inside(1, size.w), "cells outside of the input");
+    check([size, result], spans);
     let (isa, to) = (cx.isa, &*to);
     let cells = |axis: usize| spans[axis].iter().map(|span| span.cells.len()).sum::<usize>();
     let work = size.n * cells(0) * cells(1) * size.c;
@@ -37,6 +35,13 @@ pub fn pool(
             isa.run(Line { size, spans, function, from, to, line, channels: channels.clone() });
         }
     });
+}
+
+/// Asserts that a result of this size has a span for each row and column, whose cells lie in the operand.
+pub(super) fn check([size, result]: [Nchw; 2], spans: &[Vec<Span>; 2]) {
+    assert!(spans[0].len() == result.h && spans[1].len() == result.w, "spans of another result");
+    let inside = |axis: usize, size: usize| spans[axis].iter().all(|span| span.cells.iter().all(|&cell| cell < size));
+    assert!(inside(0, size.h) && inside(1, size.w), "cells outside of the operand");
 }
 
 /// One line of the output.

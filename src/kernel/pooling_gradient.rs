@@ -2,6 +2,7 @@
 
 use super::conv::Context;
 use super::isa::{LANES, Lanes, Task};
+use super::pooling::check;
 use super::rows::{Rows, RowsMut};
 use crate::op::pool::span::Span;
 use crate::tensor::Nchw;
@@ -25,16 +26,17 @@ pub fn pool(
     let fits = |rows: &Rows, size: &Nchw| rows.count() == size.n * size.h * size.w && rows.width() == size.c;
     assert!(result.c == size.c && fits(&gradient, &result), "other sizes");
     assert!(maximum.is_none_or(|(from, most)| fits(&from, &size) && fits(&most, &result)), "other sizes");
-    assert!(spans[0].len() == result.h && spans[1].len() == result.w, "spans of another result");
-    let inside = |axis: usize, size: usize| spans[axis].iter().all(|span| span.cells.iter().all(|&cell| cell < size));
-    assert!(inside(0, size.h) && inside(1, size.w), "cells outside of the operand");
+    check(sizes, spans);
+    // Where windows neither overlap nor leave a gap, each cell is written once.
+    let once = |axis: usize, size: usize| spans[axis].iter().flat_map(|span| span.cells.iter().copied()).eq(0..size);
+    let is_once = once(0, size.h) && once(1, size.w);
     let (isa, to) = (cx.isa, &*to);
     let vectors = size.c.div_ceil(LANES);
     let parts = TASKS.div_ceil(size.n).clamp(1, vectors);
     cx.threads.run(size.n * parts, |task, _| {
         let (sample, part) = (task / parts, task % parts);
         let channels = vectors * part / parts * LANES..(vectors * (part + 1) / parts * LANES).min(size.c);
-        isa.run(Sample { size, spans, maximum, count_pad, gradient, to, sample, channels });
+        isa.run(Sample { size, spans, maximum, count_pad, is_once, gradient, to, sample, channels });
     });
 }
 
@@ -47,6 +49,7 @@ struct Sample<'a> {
     spans: &'a [Vec<Span>; 2],
     maximum: Option<Maximum<'a>>,
     count_pad: bool,
+    is_once: bool,
     gradient: Rows<'a>,
     to: &'a RowsMut<'a>,
     sample: usize,
@@ -58,21 +61,16 @@ impl Task for Sample<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
+        if self.is_once {
+            return self.windows::<L, true>(l);
+        }
         let pixels = self.size.h * self.size.w;
         for pixel in self.sample * pixels..(self.sample + 1) * pixels {
             // SAFETY: these channels of this sample are written here only, here through a slice that ends at once.
             unsafe { std::slice::from_raw_parts_mut(self.cell(pixel, self.channels.start), self.channels.len()) }
                 .fill(0.0);
         }
-        let [rows, columns] = self.spans;
-        for (y, down) in rows.iter().enumerate() {
-            for (x, across) in columns.iter().enumerate() {
-                let at = (self.sample * rows.len() + y) * columns.len() + x;
-                for c in self.channels.clone().step_by(LANES) {
-                    self.window(l, at, down, across, c);
-                }
-            }
-        }
+        self.windows::<L, false>(l);
     }
 }
 
@@ -81,11 +79,25 @@ impl Sample<'_> {
         self.to.ptr().wrapping_add(pixel * self.to.stride() + channel)
     }
 
+    /// All windows; `ONCE` says that their cells are written for the first time.
+    #[inline(always)]
+    fn windows<L: Lanes, const ONCE: bool>(&self, l: L) {
+        let [rows, columns] = self.spans;
+        for (y, down) in rows.iter().enumerate() {
+            for (x, across) in columns.iter().enumerate() {
+                let at = (self.sample * rows.len() + y) * columns.len() + x;
+                for c in self.channels.clone().step_by(LANES) {
+                    self.window::<L, ONCE>(l, at, down, across, c);
+                }
+            }
+        }
+    }
+
     /// Eight channels of one window, or those that are left.
     #[inline(always)]
-    fn window<L: Lanes>(&self, l: L, at: usize, down: &Span, across: &Span, c: usize) {
+    fn window<L: Lanes, const ONCE: bool>(&self, l: L, at: usize, down: &Span, across: &Span, c: usize) {
         let (first, count) = (self.sample * self.size.h * self.size.w, LANES.min(self.channels.end - c));
-        // SAFETY: windows, cells and results are those of values of these sizes (`pool` asserts it), whose rows hold
+        // SAFETY: windows, cells and results are those of values of these sizes (`pool` and `check` assert it), whose rows hold
         // `count` channels from `c` on; those of `to` are used by this task alone.
         unsafe {
             let zero = l.splat(0.0);
@@ -103,7 +115,6 @@ impl Sample<'_> {
                 for &column in &across.cells {
                     let pixel = first + row * self.size.w + column;
                     let to = self.cell(pixel, c);
-                    let before = l.load_up_to(to, count);
                     let part = match &self.maximum {
                         // A cell is at most the maximum: where it is less, nothing is left for it.
                         Some((from, _)) => {
@@ -114,7 +125,8 @@ impl Sample<'_> {
                         }
                         None => left,
                     };
-                    l.store_part(to, l.add(before, part), count);
+                    let sum = if ONCE { part } else { l.add(l.load_up_to(to, count), part) };
+                    l.store_part(to, sum, count);
                 }
             }
         }

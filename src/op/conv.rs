@@ -2,7 +2,7 @@
 
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param};
 use super::geom::{DILATION, KERNEL, PAD, Padding, STRIDE, Windows, feature_map, inside, known};
-use super::gradient::{Backward, GradBuilder, Ref, Wrt};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
@@ -134,18 +134,13 @@ impl Operator for Conv {
     }
 
     fn gradient(&self, g: &mut GradBuilder) {
-        let incoming = g.incoming(0);
-        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
-        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+        products::gradient(self, g);
     }
 }
 
 impl Backward for Conv {
     fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
-        let (x, gradient) = match wrt {
-            [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
-            _ => (&inputs[0], &inputs[1]),
-        };
+        let (x, gradient) = products::sides(wrt, inputs, outputs);
         let per_output = x.0[0].exact_div(self.groups)?.mul(&Dim::from(self.windows.taps()))?;
         products::backward_cost(wrt, gradient.elements()?.mul(&per_output)?, gradient)
     }

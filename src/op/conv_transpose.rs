@@ -3,7 +3,7 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::{AXES, feature_map, known};
-use super::gradient::{Backward, GradBuilder, Ref, Wrt};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, Window};
 use crate::dim::{Dim, DimError};
@@ -178,18 +178,13 @@ impl Operator for ConvTranspose {
     }
 
     fn gradient(&self, g: &mut GradBuilder) {
-        let incoming = g.incoming(0);
-        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
-        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+        products::gradient(self, g);
     }
 }
 
 impl Backward for ConvTranspose {
     fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
-        let (x, gradient) = match wrt {
-            [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
-            _ => (&inputs[0], &inputs[1]),
-        };
+        let (x, gradient) = products::sides(wrt, inputs, outputs);
         let taps = Dim::from(self.kernel[0]).mul(&self.kernel[1].into())?;
         let products = x.elements()?.mul(&Dim::from(self.out_c / self.groups))?.mul(&taps)?;
         products::backward_cost(wrt, products, gradient)

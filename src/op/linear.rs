@@ -2,7 +2,7 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::{known, vector};
-use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
+use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
@@ -84,18 +84,13 @@ impl Operator for Linear {
     }
 
     fn gradient(&self, g: &mut GradBuilder) {
-        let incoming = g.incoming(0);
-        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
-        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+        products::gradient(self, g);
     }
 }
 
 impl Backward for Linear {
     fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
-        let (x, gradient) = match wrt {
-            [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
-            _ => (&inputs[0], &inputs[1]),
-        };
+        let (x, gradient) = products::sides(wrt, inputs, outputs);
         products::backward_cost(wrt, gradient.elements()?.mul(&x.elements()?)?, gradient)
     }
 

@@ -97,18 +97,8 @@ impl Operator for PadShortcut {
 
     fn forward<E: Element>(&self, inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(inputs[0].dims), Nchw::of(outputs[0].dims));
-        let front = if self.both { (to.c - from.c) / 2 } else { 0 };
-        let [s_h, s_w] = self.stride.map(|stride| stride as usize);
         outputs[0].data.fill(E::default());
-        for n in 0..from.n {
-            for c in 0..from.c {
-                for y in 0..to.h {
-                    for x in 0..to.w {
-                        outputs[0].data[to.at(n, front + c, y, x)] = inputs[0].data[from.at(n, c, y * s_h, x * s_w)];
-                    }
-                }
-            }
-        }
+        self.each_element(from, to, |x, y| outputs[0].data[y] = inputs[0].data[x]);
     }
 
     fn gradient(&self, g: &mut GradBuilder) {
@@ -124,14 +114,21 @@ impl Backward for PadShortcut {
 
     fn backward<E: Element>(&self, _wrt: &[Wrt], inputs: &[View<E>], _params: &[View<E>], outputs: &mut [ViewMut<E>]) {
         let (from, to) = (Nchw::of(outputs[0].dims), Nchw::of(inputs[0].dims));
+        outputs[0].data.fill(E::default());
+        self.each_element(from, to, |x, y| outputs[0].data[x] = inputs[0].data[y]);
+    }
+}
+
+impl PadShortcut {
+    /// Calls `with` with the places of each element that is kept, in the operand and in the result.
+    fn each_element(&self, from: Nchw, to: Nchw, mut with: impl FnMut(usize, usize)) {
         let front = if self.both { (to.c - from.c) / 2 } else { 0 };
         let [s_h, s_w] = self.stride.map(|stride| stride as usize);
-        outputs[0].data.fill(E::default());
         for n in 0..from.n {
             for c in 0..from.c {
                 for y in 0..to.h {
                     for x in 0..to.w {
-                        outputs[0].data[from.at(n, c, y * s_h, x * s_w)] = inputs[0].data[to.at(n, front + c, y, x)];
+                        with(from.at(n, c, y * s_h, x * s_w), to.at(n, front + c, y, x));
                     }
                 }
             }

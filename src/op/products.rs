@@ -1,7 +1,7 @@
 //! What convolutions of every kind share: sums of products of a weight and an input, each part of one output.
 
 use super::Cost;
-use super::gradient::{Wrt, fill};
+use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -53,6 +53,21 @@ pub(super) fn backward<E: Element>(
             }
         }
         fill(output, &sums);
+    }
+}
+
+/// The rule: weight and bias from the operand and the gradient of the result, the operand from that and the weight.
+pub(super) fn gradient(of: &impl Backward, g: &mut GradBuilder) {
+    let incoming = g.incoming(0);
+    g.backward(of, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
+    g.backward(of, &[Wrt::Operand(0)], &[incoming], &[0]);
+}
+
+/// The shapes of the operand and of the result, among those of a gradient that [`gradient`] emits.
+pub(super) fn sides<'a>(wrt: &[Wrt], inputs: &'a [Shape], outputs: &'a [Shape]) -> (&'a Shape, &'a Shape) {
+    match wrt {
+        [Wrt::Operand(_)] => (&outputs[0], &inputs[0]),
+        _ => (&inputs[0], &inputs[1]),
     }
 }
 

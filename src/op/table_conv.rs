@@ -2,7 +2,7 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::geom::{DILATION, KERNEL, PAD, Padding, STRIDE, Windows, feature_map, inside, known};
-use super::gradient::{Backward, GradBuilder, Ref, Wrt};
+use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use crate::dim::{Dim, DimError};
@@ -120,18 +120,13 @@ impl Operator for TableConv {
     }
 
     fn gradient(&self, g: &mut GradBuilder) {
-        let incoming = g.incoming(0);
-        g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
-        g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+        products::gradient(self, g);
     }
 }
 
 impl Backward for TableConv {
-    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
-        let gradient = match wrt {
-            [Wrt::Operand(_)] => &inputs[0],
-            _ => &inputs[1],
-        };
+    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
+        let (_, gradient) = products::sides(wrt, inputs, outputs);
         let positions = gradient.elements()?.exact_div(self.table.len() as u64)?;
         let connections = self.table.iter().map(Vec::len).sum::<usize>() as u64;
         let products = positions.mul(&connections.into())?.mul(&Dim::from(self.windows.taps()))?;

@@ -8,7 +8,7 @@ use std::ops::Range as Span;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::prepare::{Form, Packing, Prepared, Tensors, per_channel, resolve};
+use super::prepare::{Form, Packing, Prepared, Tensors, has_dense_results, per_channel, resolve};
 use super::{RunError, execute, start};
 use crate::grad::{self, GradError, Objective, Training};
 use crate::ir::{Net, NodeId};
@@ -343,7 +343,11 @@ impl Made {
             (Op::Gradient(gradient), _) => match &gradient.of {
                 Differentiated::Conv(conv) if gradient.wrt == [Wrt::Operand(0)] => {
                     let g = geometry(conv, &step.outputs[0].dims, &step.inputs[0].dims);
-                    if g.is_depthwise() { Made::DepthwiseGradient(g) } else { Made::phases(g, options) }
+                    if g.is_depthwise() {
+                        Made::DepthwiseGradient(g)
+                    } else {
+                        Made::phases(g, has_dense_results(step), options)
+                    }
                 }
                 _ => Made::Nothing,
             },
@@ -351,11 +355,14 @@ impl Made {
         }
     }
 
-    fn phases(g: Geometry, options: &plan::Options) -> Made {
+    /// `is_dense` says whether the rows of the gradient lie without gaps.
+    fn phases(g: Geometry, is_dense: bool, options: &plan::Options) -> Made {
         let phases = conv_gradient::phases(&g).unwrap_or_default();
+        // Several phases are computed apart, each without gaps, and then spread.
+        let is_dense = is_dense || 1 < phases.len();
         let packing = |phase: &Phase| {
             let g = phase.geometry()?;
-            Some((Packing::with(select::best(g, options)?, g, false)?, None))
+            Some((Packing::with(select::best(g, options)?, g, is_dense)?, None))
         };
         Made::Phases { g, packings: phases.iter().map(packing).collect(), phases }
     }

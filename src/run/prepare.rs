@@ -97,13 +97,18 @@ pub(super) enum Packing {
     Winograd(Tile, [usize; 2]),
 }
 
+/// Whether the rows of what a step gives, and of what is added to it, lie without gaps.
+pub(super) fn has_dense_results(step: &Step) -> bool {
+    let mut results = step.outputs.iter().chain(step.inputs.last().filter(|_| step.has_residual));
+    results.all(|slot| slot.place.is_dense())
+}
+
 impl Packing {
     /// For steps whose weights are packed.
     pub(super) fn of(step: &Step) -> Option<Packing> {
         let Op::Conv(conv) = &step.op else { return None };
         let g = geometry(conv, &step.inputs[0].dims, &step.outputs[0].dims);
-        let mut results = step.outputs.iter().chain(step.inputs.last().filter(|_| step.has_residual));
-        Packing::with(step.kernel, &g, results.all(|slot| slot.place.is_dense()))
+        Packing::with(step.kernel, &g, has_dense_results(step))
     }
 
     /// For kernels whose weights are packed; `is_dense` says whether the rows of the result lie without gaps.
