@@ -2,10 +2,12 @@
 //! arXiv:1603.07285, section 4).
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
-use super::geom::{AXES, feature_map, known};
-use super::gradient::{Backward, GradBuilder, Wrt};
+use super::conv::Conv;
+use super::geom::{AXES, Padding, Windows, feature_map, known};
+use super::gradient::{GradBuilder, Ref, Wrt};
 use super::products;
-use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, Window};
+use super::slice::Slice;
+use super::{Cost, Op, Operator, ParamSpec, Reach, Role, ShapeError, Window};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -177,21 +179,34 @@ impl Operator for ConvTranspose {
         products::forward(inputs, params, outputs, |from, to, with| self.each_product(from, to, with));
     }
 
+    /// With respect to the operand it is a convolution of the result's gradient with the same weights, with respect to the
+    /// weights the gradient of that convolution's.
     fn gradient(&self, g: &mut GradBuilder) {
-        products::gradient(self, g);
-    }
-}
-
-impl Backward for ConvTranspose {
-    fn backward_cost(&self, wrt: &[Wrt], inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
-        let (x, gradient) = products::sides(wrt, inputs, outputs);
-        let taps = Dim::from(self.kernel[0]).mul(&self.kernel[1].into())?;
-        let products = x.elements()?.mul(&Dim::from(self.out_c / self.groups))?.mul(&taps)?;
-        products::backward_cost(wrt, products, gradient)
-    }
-
-    fn backward<E: Element>(&self, wrt: &[Wrt], inputs: &[View<E>], params: &[View<E>], outputs: &mut [ViewMut<E>]) {
-        products::backward(wrt, inputs, params, outputs, |from, to, with| self.each_product(from, to, with));
+        let incoming = g.incoming(0);
+        let windows = Windows {
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            padding: Padding::Sides(self.padding),
+            ceil: false,
+        };
+        let conv = |out_c: u64, windows: Windows, groups: u64| Conv { out_c, windows, groups, bias: false };
+        let back = conv(g.inputs()[0].0[0].as_u64().unwrap_or(0), windows, self.groups);
+        g.backward(&back, &[Wrt::Param(0)], &[incoming, Ref::Operand(0)], &[]);
+        // A bias has the gradient of any convolution's bias.
+        let one = Windows { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
+        g.backward(&conv(self.out_c, one, 1), &[Wrt::Param(1)], &[incoming, incoming], &[]);
+        if g.wants(Wrt::Operand(0)) {
+            let mut gradient = g.emit_with(Op::Conv(back), &[incoming], &[0]);
+            for axis in [0, 1] {
+                // What is added behind may hold another window.
+                if self.stride[axis] <= self.output_pad[axis] {
+                    let slice = Slice { start: 0, end: g.inputs()[0].0[1 + axis].clone(), axis: 1 + axis };
+                    gradient = g.emit(Op::Slice(slice), &[gradient]);
+                }
+            }
+            g.set(Wrt::Operand(0), gradient);
+        }
     }
 }
 

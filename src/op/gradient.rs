@@ -6,7 +6,7 @@
 
 use super::attr::{ArgError, Call, Signature, Value};
 use super::{
-    Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv, conv_transpose,
+    Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv,
     crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, rbf, slice, softmax, table_conv, upsample,
 };
 use crate::dim::DimError;
@@ -106,7 +106,12 @@ impl<'a> GradBuilder<'a> {
 
     /// Emits a node; its first result.
     pub fn emit(&mut self, op: Op, operands: &[Ref]) -> Ref {
-        self.nodes.push(Emitted { op, operands: operands.to_vec(), params: Vec::new() });
+        self.emit_with(op, operands, &[])
+    }
+
+    /// Emits a node that reads these parameters of the differentiated operator as its own; its first result.
+    pub fn emit_with(&mut self, op: Op, operands: &[Ref], params: &[usize]) -> Ref {
+        self.nodes.push(Emitted { op, operands: operands.to_vec(), params: params.to_vec() });
         Ref::Emitted(self.nodes.len() - 1, 0)
     }
 
@@ -137,7 +142,7 @@ impl<'a> GradBuilder<'a> {
         let reads = params.iter().map(|&at| self.specs[at].clone()).collect();
         let shapes = wrt.iter().map(shape).collect();
         let op = Op::Gradient(Gradient { of: of.clone().into(), wrt: wrt.clone(), shapes, reads });
-        self.nodes.push(Emitted { op, operands: operands.to_vec(), params: params.to_vec() });
+        self.emit_with(op, operands, params);
         let node = self.nodes.len() - 1;
         self.found.extend((0u32..).zip(wrt).map(|(result, wrt)| (wrt, Ref::Emitted(node, result))));
     }
@@ -219,7 +224,6 @@ macro_rules! differentiated {
 
 differentiated! {
     Conv(conv::Conv) "conv gradient",
-    ConvTranspose(conv_transpose::ConvTranspose) "conv_transpose gradient",
     TableConv(table_conv::TableConv) "table_conv gradient",
     Linear(linear::Linear) "linear gradient",
     Rbf(rbf::Rbf) "rbf gradient",
