@@ -5,7 +5,7 @@ use super::conv::Context;
 use super::elementwise::blocks;
 use super::isa::{LANES, Lanes, Task};
 use super::product::Range;
-use super::reduce::{self, Masked, Moments};
+use super::reduce::{self, Mask, Masked, Moments};
 use super::rows::{Rows, RowsMut};
 
 /// Mean and variance (with the divisor `n`) of each column.
@@ -33,6 +33,20 @@ pub struct Affine<'a> {
     pub shift: Option<&'a [f32]>,
 }
 
+impl Affine<'_> {
+    /// The factor and the summand that normalising a column comes to.
+    fn terms(&self, [mean, variance]: [&[f32]; 2], eps: f64) -> [Vec<f32>; 2] {
+        let columns = mean.iter().zip(variance).enumerate();
+        let terms = columns.map(|(column, (&mean, &variance))| {
+            let of = |values: Option<&[f32]>, or: f64| values.map_or(or, |values| f64::from(values[column]));
+            let factor = of(self.scale, 1.0) / (f64::from(variance) + eps).sqrt();
+            (factor as f32, (of(self.shift, 0.0) - f64::from(mean) * factor) as f32)
+        });
+        let (factor, summand) = terms.unzip();
+        [factor, summand]
+    }
+}
+
 /// `to = range((from - mean) / √(variance + eps) · scale + shift)`.
 pub fn normalise(
     cx: &Context,
@@ -42,12 +56,8 @@ pub fn normalise(
     (from, to): (Rows, &mut RowsMut),
     range: Range,
 ) {
-    let columns = mean.iter().zip(variance).enumerate();
-    let terms = columns.map(|(column, (&mean, &variance))| {
-        let of = |values: Option<&[f32]>, or: f64| values.map_or(or, |values| f64::from(values[column]));
-        let factor = of(affine.scale, 1.0) / (f64::from(variance) + eps).sqrt();
-        [factor, 0.0, of(affine.shift, 0.0) - f64::from(mean) * factor].map(|term| term as f32)
-    });
+    let [factor, summand] = affine.terms([mean, variance], eps);
+    let terms = factor.into_iter().zip(summand).map(|(factor, summand)| [factor, 0.0, summand]);
     let terms = Terms::new(terms, from.width());
     combine(cx, &terms, Masked { gradient: from, mask: None }, None, range, to);
 }
@@ -61,12 +71,21 @@ pub struct Backward<'a> {
     pub statistics: [&'a [f32]; 2],
     /// Added to the variance.
     pub eps: f64,
-    /// The scale.
-    pub scale: Option<&'a [f32]>,
+    /// Scale and shift.
+    pub affine: Affine<'a>,
     /// The gradient of the result; what lies in the place of the operand's gradient where there is none.
     pub gradient: Option<Rows<'a>>,
-    /// The results behind an activation, and their range.
-    pub mask: Option<(Rows<'a>, Range)>,
+    /// The range of an activation behind it, whose gradient is taken on the way.
+    pub mask: Option<Range>,
+}
+
+impl Backward<'_> {
+    /// Calls `with` with the gradient in front of the activation.
+    fn masked<R>(&self, gradient: Rows, with: impl FnOnce(Masked) -> R) -> R {
+        let [factor, summand] = self.affine.terms(self.statistics, self.eps);
+        let mask = self.mask.map(|range| Mask { from: self.from, terms: [&factor, &summand], range });
+        with(Masked { gradient, mask })
+    }
 }
 
 /// The gradients with respect to the operand: `s·(g - mean(g) - (from - mean)/(variance + eps) · mean(g·(from - mean)))`
@@ -80,12 +99,22 @@ pub fn gradients(
 ) {
     // SAFETY: `to` is not written before all rows have been summed, and then row by row, each read before it is written.
     let gradient = by.gradient.unwrap_or_else(|| unsafe { to.aliased() });
-    let gradient = Masked { gradient, mask: by.mask };
+    by.masked(gradient, |gradient| masked_gradients(cx, by, gradient, to, scale, shift));
+}
+
+fn masked_gradients(
+    cx: &mut Context,
+    by: &Backward,
+    gradient: Masked,
+    to: &mut RowsMut,
+    scale: Option<&mut [f32]>,
+    shift: Option<&mut [f32]>,
+) {
     let sums = sums(cx, by, gradient, scale, shift);
     let ([mean, variance], width, count) = (by.statistics, by.from.width(), by.from.count() as f64);
     let terms = (0..width).map(|column| {
         let inverse = 1.0 / (f64::from(variance[column]) + by.eps).sqrt();
-        let factor = by.scale.map_or(1.0, |scale| f64::from(scale[column])) * inverse;
+        let factor = by.affine.scale.map_or(1.0, |scale| f64::from(scale[column])) * inverse;
         let [first, second] = [sums[column], sums[width + column]].map(|sum| sum / count);
         let slope = -factor * inverse * inverse * second;
         [factor, slope, -factor * first - slope * f64::from(mean[column])].map(|term| term as f32)
@@ -99,7 +128,7 @@ pub fn gradients(
 /// When there is no gradient of the result.
 pub fn parameter_gradients(cx: &mut Context, by: &Backward, scale: Option<&mut [f32]>, shift: Option<&mut [f32]>) {
     let gradient = by.gradient.unwrap_or_else(|| panic!("no operand's gradient to lie in"));
-    sums(cx, by, Masked { gradient, mask: by.mask }, scale, shift);
+    by.masked(gradient, |gradient| sums(cx, by, gradient, scale, shift));
 }
 
 /// `Σ g` and `Σ g · (from - mean)` for each column.

@@ -49,34 +49,48 @@ pub fn columns(cx: &mut Context, from: Rows, to: &mut [f32]) {
     to.iter_mut().zip(&sums).for_each(|(to, &sum)| *to = sum as f32);
 }
 
-/// A gradient, and what it was before an activation whose results lie in a range: where the results are at a bound,
-/// nothing comes back.
+/// Where an activation behind a batch norm lets a gradient through.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask<'a> {
+    /// The operand of the batch norm.
+    pub from: Rows<'a>,
+    /// For each column the factor and the summand that the batch norm came to.
+    pub terms: [&'a [f32]; 2],
+    /// The range of the activation.
+    pub range: Range,
+}
+
+/// A gradient, or what is left of it in front of an activation: nothing where that was at a bound.
 #[derive(Clone, Copy, Debug)]
 pub struct Masked<'a> {
     /// The gradient.
     pub gradient: Rows<'a>,
-    /// The results of the activation and its range.
-    pub mask: Option<(Rows<'a>, Range)>,
+    /// The activation.
+    pub mask: Option<Mask<'a>>,
 }
 
 impl Masked<'_> {
     /// Whether the rows are those of a value of these sizes.
     pub(super) fn fits(&self, count: usize, width: usize) -> bool {
-        let mask = self.mask.map(|(rows, _)| rows);
-        [Some(self.gradient), mask].into_iter().flatten().all(|rows| rows.count() == count && rows.width() == width)
+        let fits = |rows: Rows| rows.count() == count && rows.width() == width;
+        let mask = |mask: Mask| fits(mask.from) && mask.terms.iter().all(|term| term.len() == width);
+        fits(self.gradient) && self.mask.is_none_or(mask)
     }
 
     /// The gradient of eight columns of a row, or of fewer.
     ///
     /// # Safety
-    /// The row is there, and `column + count` is at most its width.
+    /// The row is there, `column + count` is at most its width, and the value [`fits`](Self::fits) these rows.
     #[inline(always)]
     pub(super) unsafe fn load<L: Lanes>(&self, l: L, row: usize, column: usize, count: usize) -> L::V {
         // SAFETY: the caller's duty.
         unsafe {
             let gradient = self.gradient.load(l, row, column, count);
-            let Some((results, range)) = &self.mask else { return gradient };
-            let (result, zero) = (results.load(l, row, column, count), l.splat(0.0));
+            let Some(Mask { from, terms, range }) = &self.mask else { return gradient };
+            let [factor, summand] = terms.map(|term| l.load_up_to(term.as_ptr().add(column), count));
+            // As the forward pass has computed it, to the bit.
+            let result = l.fma(factor, from.load(l, row, column, count), summand);
+            let zero = l.splat(0.0);
             let above = l.select_less(l.splat(range.low), result, gradient, zero);
             l.select_less(result, l.splat(range.high), above, zero)
         }

@@ -71,7 +71,8 @@ impl Operator for Normalise {
 
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
-        let params: &[usize] = if self.norm.affine { &[0] } else { &[] };
+        // The shift says where an activation behind it was at a bound.
+        let params: &[usize] = if self.norm.affine { &[0, 1] } else { &[] };
         let wrt = [Wrt::Operand(0), Wrt::Param(0), Wrt::Param(1)];
         g.backward(self, &wrt, &[Ref::Operand(0), Ref::Result(1), Ref::Result(2), incoming], params);
     }

@@ -137,10 +137,8 @@ impl Fuser<'_> {
         }
         let mask = self.mask_of(id);
         if let (Some((slope, _)), Some(gradient)) = (mask, reads.last_mut()) {
-            // The gradient behind the activation, and the activation's results.
-            let operands = net.operands(slope);
-            *gradient = operands[1];
-            reads.push(operands[0]);
+            // The gradient behind the activation.
+            *gradient = net.operands(slope)[1];
         }
         let mut results: Vec<ValueId> = (0u32..).take(results).map(|output| ValueId { node: id, output }).collect();
         let kernel = select::kernel(op, &reads, &results, self.dims, prologue.is_some(), options);
@@ -172,13 +170,22 @@ impl Fuser<'_> {
 
     /// The gradient of a batch norm that takes that of an activation behind it on its way.
     fn masks(&self, id: NodeId) -> Option<NodeId> {
-        let Op::Gradient(Gradient { of: Differentiated::Activation(activation), .. }) = &self.net.node(id).op else {
+        self.range_of_mask(id)?;
+        let user = self.only_user(id.into())?;
+        let Op::Gradient(Gradient { of: Differentiated::Normalise(_), .. }) = &self.net.node(user).op else {
             return None;
         };
-        range(*activation)?;
-        let user = self.only_user(id.into())?;
-        match &self.net.node(user).op {
-            Op::Gradient(Gradient { of: Differentiated::Normalise(_), .. }) => Some(user),
+        // What the activation took is the batch norm's own result, of whose mean this gradient knows.
+        let results = self.net.operands(id)[0].node;
+        let took = self.net.operands(results).first()?.node;
+        let is_own = matches!(self.net.node(results).op, Op::Activation(_)) && took == self.net.operands(user)[1].node;
+        is_own.then_some(user)
+    }
+
+    /// The range of an activation whose gradient this is, where it has one.
+    fn range_of_mask(&self, id: NodeId) -> Option<Range> {
+        match &self.net.node(id).op {
+            Op::Gradient(Gradient { of: Differentiated::Activation(activation), .. }) => range(*activation),
             _ => None,
         }
     }
@@ -189,11 +196,8 @@ impl Fuser<'_> {
             return None;
         };
         let slope = self.net.operands(id).last()?.node;
-        let Op::Gradient(Gradient { of: Differentiated::Activation(activation), .. }) = &self.net.node(slope).op else {
-            return None;
-        };
         (self.masks(slope) == Some(id)).then_some(())?;
-        Some((slope, range(*activation)?))
+        Some((slope, self.range_of_mask(slope)?))
     }
 
     /// The other summand, where `sum` adds the value of `tail` to one that is there before `host` is computed.

@@ -107,8 +107,9 @@ pub(super) fn gradient(cx: &mut Context, step: &Step, prepared: Option<&Prepared
             lrn::gradient(cx, constants(op), from, gradient, &mut to);
         }
         Differentiated::Normalise(op) => {
-            let scale = tensor(prepared, live, 0);
-            batch_norm(cx, step, op.norm.eps, scale.as_deref(), arena);
+            let [scale, shift] = [0, 1].map(|at| tensor(prepared, live, at));
+            let affine = Affine { scale: scale.as_deref(), shift: shift.as_deref() };
+            batch_norm(cx, step, op.norm.eps, affine, arena);
         }
         _ => unreachable!("a kernel is chosen for operators that it computes"),
     }
@@ -150,7 +151,7 @@ fn parameters(
     }
 }
 
-fn batch_norm(cx: &mut Context, step: &Step, eps: f64, factors: Option<&[f32]>, arena: &mut [f32]) {
+fn batch_norm(cx: &mut Context, step: &Step, eps: f64, affine: Affine, arena: &mut [f32]) {
     let Op::Gradient(op) = &step.op else { return };
     let width = step.inputs[0].place.width;
     let statistics = [1, 2].map(|at| vector(arena, step.inputs[at].place).to_vec());
@@ -167,9 +168,9 @@ fn batch_norm(cx: &mut Context, step: &Step, eps: f64, factors: Option<&[f32]>, 
         from: others.read(step.inputs[0].place),
         statistics: [&statistics[0], &statistics[1]],
         eps,
-        scale: factors,
+        affine,
         gradient: (!is_result).then(|| others.read(step.inputs[3].place)),
-        mask: step.mask.map(|range| (others.read(step.inputs[4].place), range)),
+        mask: step.mask,
     };
     if operand.is_some() {
         norm::gradients(cx, &by, &mut to, scale_gradient, shift_gradient);
