@@ -112,6 +112,34 @@ fn steps_are_pytorchs() {
     }
 }
 
+/// Parts of a batch count by their samples.
+#[test]
+fn parts_of_a_batch_make_its_step() {
+    let case = Case::open(CASES[0]);
+    let (input, target) = (case.values("__input"), case.values("__target"));
+    let (floats, classes) = (input.len() / 5, target.len() / 5);
+    let after = |cuts: &[usize]| {
+        let mut stepper = Stepper::new(case.learner(2), sgd(), 0);
+        let mut first = 0;
+        for &end in cuts {
+            let inputs = [&input[first * floats..end * floats]];
+            let targets = [&target[first * classes..end * classes]];
+            let part = Samples { batch: end - first, inputs: &inputs, targets: &targets };
+            if end < 5 {
+                stepper.gather(&part).unwrap()
+            } else {
+                stepper.step(&part, 0.05).unwrap()
+            };
+            first = end;
+        }
+        stepper.learner().value("conv1.weight").unwrap().to_vec()
+    };
+    let whole = after(&[5]);
+    for cuts in [&[3, 5][..], &[1, 2, 5]] {
+        assert!(relative_error(&after(cuts), &whole) <= 1e-6, "{cuts:?}");
+    }
+}
+
 /// The same seed gives the same bits.
 #[test]
 fn steps_do_not_depend_on_threads() {

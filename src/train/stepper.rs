@@ -25,9 +25,11 @@ pub struct Stepper {
     places: Vec<(usize, Role)>,
     /// The moving average of the trained parameters, where one is kept.
     average: Option<Buffer>,
-    /// Gradients of the parts of a batch, where it has several.
+    /// Gradients of the parts of a batch, where it has several, each times its samples.
     gathered: Buffer,
+    /// The parts that have been gathered, and their samples.
     parts: u64,
+    samples: usize,
     seed: u64,
 }
 
@@ -86,7 +88,18 @@ impl Stepper {
         });
         let state = State::new(&optimiser, total);
         let rates = vec![1.0; places.len()];
-        Stepper { learner, optimiser, state, rates, places, average, gathered: Buffer::default(), parts: 0, seed }
+        Stepper {
+            learner,
+            optimiser,
+            state,
+            rates,
+            places,
+            average,
+            gathered: Buffer::default(),
+            parts: 0,
+            samples: 0,
+            seed,
+        }
     }
 
     /// The net.
@@ -226,8 +239,9 @@ impl Stepper {
             gathered.reserve(self.state.moments[0].len());
             pass.update(|at, (threads, isa), gradient, _| {
                 let to = &mut gathered[places[at].0..][..gradient.len()];
-                update::blend(threads, isa, if first { 0.0 } else { 1.0 }, 1.0, gradient, to);
+                update::blend(threads, isa, if first { 0.0 } else { 1.0 }, part.batch as f32, gradient, to);
             });
+            self.samples += part.batch;
         }
         for (statistics, [mean, variance]) in statistics.iter().zip(&found) {
             let count = (part.batch * statistics.positions) as f64;
@@ -285,10 +299,11 @@ impl Stepper {
     }
 
     fn update(&mut self, rate: f64, gathered: bool) {
-        let Stepper { learner, optimiser, state, rates, places, average, gathered: sums, parts, .. } = self;
+        let Stepper { learner, optimiser, state, rates, places, average, gathered: sums, parts, samples, .. } = self;
         state.step += 1;
-        let parts = std::mem::take(parts) + 1;
-        let mut factor = if gathered { 1.0 / parts as f64 } else { 1.0 };
+        *parts = 0;
+        let samples = std::mem::take(samples);
+        let mut factor = if gathered { 1.0 / samples as f64 } else { 1.0 };
         let Some(mut pass) = learner.last_pass() else { return };
         if 0.0 < optimiser.clip {
             let mut squares = 0.0;
