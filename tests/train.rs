@@ -363,6 +363,7 @@ fn mistakes_in_recipes_are_named() {
     for (args, code, said) in [
         (vec!["train", "none.toml"], 1, "cannot read none.toml"),
         (vec!["train", "r.toml", "epochs"], 2, "KEY=VALUE"),
+        (vec!["train", "r.toml", "freeze.freeze=[\"conv9.*\"]"], 1, "did you mean `conv1.*`"),
         (vec!["train", "r.toml", "optimizer.rate=1"], 1, "did you mean `optimiser`"),
         (vec!["train", "r.toml", "net=other.net"], 1, "other.net"),
         (vec!["train", "r.toml", "set.classes=5"], 1, "[set] classes = 3"),

@@ -381,6 +381,27 @@ impl Recipe {
             .or_else(|| nested("schedule", self.schedule.fault()))
     }
 
+    /// What is wrong with the first pattern that meets none of these parameters.
+    pub fn idle_pattern<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+        let Freeze { freeze, unfreeze, thaw, rates, .. } = &self.freeze;
+        let all = [("freeze.freeze", freeze), ("freeze.unfreeze", unfreeze)]
+            .into_iter()
+            .chain(thaw.iter().map(|thaw| ("freeze.thaw", &thaw.paths)))
+            .chain(rates.iter().map(|rate| ("freeze.rates", &rate.paths)))
+            .chain([("init.fresh", &self.init.fresh), ("init.zero", &self.init.zero)]);
+        let mut patterns = all.flat_map(|(key, patterns)| patterns.iter().map(move |pattern| (key, pattern)));
+        let (key, pattern) = patterns.find(|(_, pattern)| !names.clone().any(|name| matches(pattern, name)))?;
+        let parts =
+            |name: &str| name.match_indices('.').map(|(at, _)| format!("{}.*", &name[..at])).collect::<Vec<_>>();
+        let meant: Vec<String> = names.flat_map(|name| parts(name).into_iter().chain([name.to_owned()])).collect();
+        let hint = nearest(pattern, meant.iter().map(String::as_str));
+        let hint = hint.map_or_else(
+            || "`*` stands for any part of a name, as in `layer4.*`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Some(format!("`{key}` has the pattern `{pattern}`, which meets no parameter of the net\n  help: {hint}"))
+    }
+
     /// The folder of results of a recipe at this path.
     pub fn folder(&self, path: &Path) -> PathBuf {
         let base = path.parent().unwrap_or(Path::new(""));
@@ -519,6 +540,23 @@ mod tests {
             let error = parse(&text, &replaced).unwrap_err();
             assert!(error.contains(said) && (error.contains("r.toml") || error.starts_with('`')), "{error}");
         }
+    }
+
+    #[test]
+    fn patterns_meet_parameters() {
+        let names = ["conv1.weight", "layer1.0.conv2.weight", "fc.bias"];
+        let said = |freeze: &str| {
+            let recipe = parse(&format!("{TEXT}[freeze]\n{freeze}\n"), &[]).unwrap();
+            recipe.idle_pattern(names.into_iter())
+        };
+        assert_eq!(said("freeze = [\"layer1.*\", \"*.bias\"]"), None);
+        assert!(said("freeze = [\"conv2.*\"]").unwrap().contains("did you mean `conv1.*`"));
+        assert!(
+            said("rates = [{ paths = [\"layer1.0.conv3.*\"], factor = 2.0 }]").unwrap().contains("`layer1.0.conv2.*`")
+        );
+        assert!(
+            said("thaw = [{ epoch = 2, paths = [\"zzz\"] }]").unwrap().contains("`freeze.thaw` has the pattern `zzz`")
+        );
     }
 
     #[test]

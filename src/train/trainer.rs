@@ -20,7 +20,7 @@ use crate::data::statistics::Statistics;
 use crate::data::{Crops, DataError, write_atomic};
 use crate::grad::Objective;
 use crate::run::{LearnError, LearnOptions, Learner, RunError, RunOptions};
-use crate::weights::{Checkpoint, WeightsError};
+use crate::weights::{Checkpoint, WeightsError, parameters};
 
 /// The file of a run's state in its folder.
 pub const STATE: &str = "state.safetensors";
@@ -233,6 +233,10 @@ impl Trainer {
         let compiled = compile(&recipe, &base)?;
         let sets = Sets::open(&recipe, &compiled, &base, &folder)?;
         check_outputs(&compiled, sets.train.classes().len())?;
+        let parameters = parameters(&compiled.net, &compiled.shapes);
+        if let Some(fault) = recipe.idle_pattern(parameters.iter().map(|parameter| parameter.name.as_str())) {
+            return Err(TrainError::Misfit(fault));
+        }
         let state_path = folder.join(STATE);
         let state = if resume { Some(State::read(&state_path)?) } else { None };
         if state.is_none() && state_path.exists() {
