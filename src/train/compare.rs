@@ -128,6 +128,9 @@ fn trained(record: &Record) -> f64 {
     record.train.map_or(1.0 - record.accuracy, |figures| figures.error())
 }
 
+/// What a record says.
+type Value<'a> = &'a dyn Fn(&Record) -> Option<f64>;
+
 /// Training and test error of all runs: over their epochs, or where each ends against the number that a key of its recipe
 /// has.
 ///
@@ -135,8 +138,7 @@ fn trained(record: &Record) -> f64 {
 /// When a run has no such number.
 pub fn charts(runs: &[Run], against: Option<&str>) -> Result<Vec<Chart>, TrainError> {
     let keys = differing(runs);
-    let values: [(&str, &dyn Fn(&Record) -> Option<f64>); 2] =
-        [("training error", &|record| Some(trained(record))), ("test error", &tested)];
+    let values: [(&str, Value); 2] = [("training error", &|record| Some(trained(record))), ("test error", &tested)];
     let chart = |title: &str, axis: &str, lines: Vec<Line>| Chart {
         title: title.to_owned(),
         axes: [axis.to_owned(), "share of wrong classes".to_owned()],
@@ -144,7 +146,7 @@ pub fn charts(runs: &[Run], against: Option<&str>) -> Result<Vec<Chart>, TrainEr
         lines,
     };
     let Some(key) = against else {
-        let lines = |value: &dyn Fn(&Record) -> Option<f64>| -> Vec<Line> {
+        let lines = |value: Value| -> Vec<Line> {
             let points = |run: &Run| {
                 run.records.iter().filter_map(|record| Some((record.epoch as f64, value(record)?))).collect()
             };
@@ -170,7 +172,7 @@ pub fn charts(runs: &[Run], against: Option<&str>) -> Result<Vec<Chart>, TrainEr
         }
     }
     series.iter_mut().for_each(|(_, points)| points.sort_by(|a, b| a.0.total_cmp(&b.0)));
-    let lines = |value: &dyn Fn(&Record) -> Option<f64>| -> Vec<Line> {
+    let lines = |value: Value| -> Vec<Line> {
         let points =
             |points: &[(f64, &Record)]| points.iter().filter_map(|&(at, last)| Some((at, value(last)?))).collect();
         series
