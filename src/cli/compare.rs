@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::report::table_style;
-use super::{Failure, Outcome, print};
-use crate::data::write_atomic;
-use crate::picture::png::png;
+use super::{Failure, Outcome, print, write_drawing};
 use crate::train::compare::{Run, charts, gradient_chart, grid};
 use crate::train::curves::svg;
 
@@ -54,10 +52,7 @@ impl Compare {
             drawings.push((path, vec![gradient_chart(&runs)]));
         }
         for (path, charts) in drawings {
-            let drawing = svg(&charts);
-            let is_png = path.extension().is_some_and(|extension| extension == "png");
-            let bytes = if is_png { png(&drawing)? } else { drawing.into_bytes() };
-            write_atomic(path, |out| out.write_all(&bytes))?;
+            write_drawing(path, svg(&charts))?;
         }
         let grid = grid(&runs);
         print(&match self.format {

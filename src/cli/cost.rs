@@ -39,11 +39,11 @@ fn with_pass(text: String, pass: &PassCost, format: Format) -> String {
     let lines = [
         ("MACs", both(pass.forward_macs, pass.backward_macs)),
         ("FLOPs", both(pass.forward_flops, pass.backward_flops)),
-        ("memory of a step", memory(pass.memory_bytes)),
         (
-            "",
+            "memory of a step",
             format!(
-                "values {}, parameters {}, momentum {}, packed weights {}",
+                "{}: values {}, parameters {}, momentum {}, packed weights {}",
+                memory(pass.memory_bytes),
                 bytes(pass.value_bytes as f64),
                 bytes(pass.parameter_bytes as f64),
                 bytes(pass.optimiser_bytes as f64),

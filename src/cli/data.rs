@@ -8,8 +8,9 @@ use crate::data::random;
 use crate::data::statistics::Statistics;
 use crate::data::write_atomic;
 use crate::train::recipe::Recipe;
+use crate::train::sets::Sets;
 use crate::train::sheet::{SIDE, Tile, sheet};
-use crate::train::trainer::{Sets, compile};
+use crate::train::trainer::compile;
 
 /// Show a recipe's images and their statistics
 #[derive(Debug, Args)]

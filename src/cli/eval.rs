@@ -2,16 +2,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, print, write_drawing};
 use crate::data::augment::Pipeline;
 use crate::data::dataset::Dataset;
 use crate::data::{Crops, write_atomic};
-use crate::picture::png::png;
 use crate::train::confusion::Confusion;
 use crate::train::evaluation::{Tally, predict};
 use crate::train::recipe::Recipe;
+use crate::train::sets::Sets;
 use crate::train::sheet::{SIDE, Tile, sheet};
-use crate::train::trainer::{Sets, WEIGHTS, compile};
+use crate::train::trainer::{WEIGHTS, compile};
 use crate::weights::{Checkpoint, OpenOptions};
 use crate::{Compiled, Executable, RunOptions};
 
@@ -173,10 +173,7 @@ impl Eval {
         }
         wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         if let Some(path) = &self.confusion {
-            let svg = confusion.svg();
-            let is_png = path.extension().is_some_and(|extension| extension == "png");
-            let bytes = if is_png { png(&svg)? } else { svg.into_bytes() };
-            write_atomic(path, |out| out.write_all(&bytes))?;
+            write_drawing(path, confusion.svg())?;
         }
         if let Some(path) = &self.mistakes {
             let tiles: Vec<Tile> = wrong

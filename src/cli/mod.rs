@@ -188,6 +188,13 @@ fn print(text: &str) -> Outcome {
     })
 }
 
+/// Writes a drawing to a file: a PNG where its name ends so, else the SVG as it is.
+fn write_drawing(path: &std::path::Path, svg: String) -> Outcome {
+    let is_png = path.extension().is_some_and(|extension| extension == "png");
+    let bytes = if is_png { crate::picture::png::png(&svg)? } else { svg.into_bytes() };
+    Ok(crate::data::write_atomic(path, |out| out.write_all(&bytes))?)
+}
+
 /// Prints diagnostics to standard error, with a line that counts them.
 fn show(sources: &SourceMap, diagnostics: &[Diagnostic]) {
     if diagnostics.is_empty() {

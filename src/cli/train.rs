@@ -13,7 +13,8 @@ use crate::dim::Dim;
 use crate::train::evaluation::Evaluation;
 use crate::train::recipe::{Recipe, RecipeError};
 use crate::train::state::Record;
-use crate::train::trainer::{End, Progress, STATE, Trainer, Watch};
+use crate::train::trainer::{STATE, Trainer};
+use crate::train::watch::{End, Progress, Watch};
 
 /// Train a net by a recipe
 #[derive(Debug, Args)]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::curves::{COLORS, Chart, Line};
+use super::error::TrainError;
 use super::state::Record;
 use super::stepper::GradientNorm;
-use super::trainer::{GRADIENTS, METRICS, RECIPE, TrainError};
+use super::trainer::{GRADIENTS, METRICS, RECIPE};
 use crate::data::DataError;
 use crate::report::grid::{Cell, Column, Grid};
 

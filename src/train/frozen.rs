@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::error::TrainError;
 use super::evaluation::outputs;
 use super::recipe::Recipe;
-use super::trainer::{Sets, TrainError, Watch};
+use super::sets::Sets;
+use super::watch::Watch;
 use crate::compile::Compiled;
 use crate::data::DataError;
 use crate::data::activations::{About, Activations, Writer};

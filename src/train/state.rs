@@ -59,6 +59,16 @@ impl Sums {
         f64::from_bits(self.loss) / self.count.max(1) as f64
     }
 
+    /// Images a second.
+    pub fn images_per_second(&self) -> f64 {
+        self.count as f64 / self.seconds.max(1e-9)
+    }
+
+    /// The share of the time in which steps waited for their batch.
+    pub fn share_waited(&self) -> f64 {
+        self.waited / self.seconds.max(1e-9)
+    }
+
     /// The share of right classes.
     pub fn accuracy(&self) -> f64 {
         self.right as f64 / self.count.max(1) as f64

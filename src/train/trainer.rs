@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::curves;
-use super::evaluation::{Evaluation, EvaluationError, Tally, best, predict};
+use super::error::TrainError;
+use super::evaluation::{Evaluation, Tally, best, predict};
 use super::frozen::{Frozen, freeze, part};
-use super::recipe::{Normalise, Precision, Recipe, RecipeError};
+use super::recipe::{Precision, Recipe};
+use super::sets::Sets;
 use super::start::start;
 use super::state::{Position, Record, State, Sums};
 use super::stepper::{Outcome, Samples, Stepper};
+use super::watch::{End, Progress, Watch};
 use crate::compile::{CompileError, Compiled, Settings, compile_with};
-use crate::data::augment::Pipeline;
 use crate::data::dataset::Dataset;
 use crate::data::loader::{Batch, Inputs, Loader, Order};
-use crate::data::preprocess::Preprocess;
-use crate::data::statistics::Statistics;
 use crate::data::{Crops, DataError, write_atomic};
 use crate::grad::Objective;
-use crate::run::{LearnError, LearnOptions, Learner, RunError, RunOptions};
-use crate::weights::{Checkpoint, WeightsError, parameters};
+use crate::run::{LearnOptions, Learner, RunOptions};
+use crate::weights::{Checkpoint, parameters};
 
 /// The file of a run's state in its folder.
 pub const STATE: &str = "state.safetensors";
@@ -40,171 +40,6 @@ pub const MEAN: &str = "mean";
 pub const STD: &str = "std";
 /// A loss above this is no loss that will come down.
 const EXPLODED: f64 = 1e4;
-
-/// Why a run has ended before its end.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The recipe is wrong.
-    #[error(transparent)]
-    Recipe(#[from] RecipeError),
-    /// The net is wrong.
-    #[error(transparent)]
-    Net(#[from] CompileError),
-    /// A file of images is wrong, or one cannot be written.
-    #[error("{}\n  help: {}", error, error.fix())]
-    Data {
-        /// The mistake.
-        #[from]
-        error: DataError,
-    },
-    /// A file of weights is wrong.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The net cannot be trained.
-    #[error(transparent)]
-    Learn(#[from] LearnError),
-    /// The net cannot be run.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// Net, images and recipe do not go together.
-    #[error("{0}")]
-    Misfit(String),
-    /// The loss is no number any more, or a very large one.
-    #[error(
-        "the loss is {loss} at step {step}, in epoch {epoch}\n  help: lower `optimiser.rate` (now {rate:.3e}), let it rise \
-         with `schedule.warmup = 1`, or bound gradients with `optimiser.clip = 1`; the state before is in {}",
-        state.display()
-    )]
-    Exploded {
-        /// The loss.
-        loss: f64,
-        /// The step.
-        step: u64,
-        /// The epoch.
-        epoch: u64,
-        /// The learning rate.
-        rate: f64,
-        /// The last state that was saved.
-        state: PathBuf,
-    },
-}
-
-impl From<EvaluationError> for TrainError {
-    fn from(error: EvaluationError) -> Self {
-        match error {
-            EvaluationError::Data(error) => error.into(),
-            EvaluationError::Run(error) => error.into(),
-        }
-    }
-}
-
-/// Who watches a run.
-pub trait Watch {
-    /// Something to be told once.
-    fn told(&mut self, text: &str);
-    /// So many images of so many have passed the frozen layers.
-    fn prepared(&mut self, done: usize, count: usize);
-    /// A step is done.
-    fn step(&mut self, progress: &Progress);
-    /// An epoch is done.
-    fn epoch(&mut self, record: &Record);
-    /// Whether the run shall end after this step.
-    fn ends(&self) -> bool;
-}
-
-/// Where a run stands, for people.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// The epoch, counted from 1, and how many there are.
-    pub epoch: (u64, u64),
-    /// Batches of the epoch that are done, and how many there are.
-    pub batch: (usize, usize),
-    /// The mean loss of the epoch so far.
-    pub loss: f64,
-    /// The share of right classes so far.
-    pub accuracy: f64,
-    /// Images a second.
-    pub rate: f64,
-    /// The share of the time in which steps waited for their batch.
-    pub waited: f64,
-    /// How long the rest of the run will take.
-    pub left: Duration,
-}
-
-/// How a run has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// All epochs are done.
-    Done,
-    /// It was asked to end; it can be resumed.
-    Interrupted,
-}
-
-/// The images of a run.
-#[derive(Debug)]
-pub struct Sets {
-    /// What is learned from.
-    pub train: Dataset,
-    /// What is held out.
-    pub validation: Option<Dataset>,
-    /// What is evaluated only.
-    pub test: Option<Dataset>,
-    /// From an image to an input, with augmentation.
-    pub pipeline: Pipeline,
-}
-
-impl Sets {
-    /// Opens the images of a recipe for a net. Relative paths start from `base`; statistics are kept in `folder`.
-    ///
-    /// # Errors
-    /// When a file is wrong, or images and net do not go together.
-    pub fn open(recipe: &Recipe, compiled: &Compiled, base: &Path, folder: &Path) -> Result<Sets, TrainError> {
-        let data = &recipe.data;
-        let all = Dataset::open(&data.train, base)?;
-        let test = data.test.as_ref().map(|source| Dataset::open(source, base)).transpose()?;
-        let (mut train, held) = if 0.0 < data.validation {
-            let (train, held) = all.split(data.validation, recipe.seed);
-            (train, Some(held))
-        } else {
-            (all, None)
-        };
-        if data.per_class != 0 {
-            train = train.take_per_class(data.per_class, recipe.seed);
-        }
-        if let Some(test) = test.as_ref().filter(|test| test.classes() != train.classes()) {
-            let (ours, theirs) = (train.classes().len(), test.classes().len());
-            return Err(TrainError::Misfit(format!(
-                "the images that are learned from have {ours} classes, those of `data.test` {theirs}, or other names"
-            )));
-        }
-        let input = compiled.net.inputs.first().filter(|_| compiled.net.inputs.len() == 1);
-        let size = input.and_then(|&id| compiled.shapes.of(id.into()).as_known());
-        let Some([c, h, w]) = size.as_deref() else {
-            return Err(TrainError::Misfit(format!(
-                "net `{}` must have one input of known sizes [c, h, w] to learn from images",
-                compiled.net.name
-            )));
-        };
-        let size = [*c, *h, *w];
-        let fallback = || Preprocess::fallback(size[0], size[1], size[2]);
-        let mut preprocess = compiled.net.preprocess.clone().unwrap_or_else(fallback);
-        let mut pca = None;
-        if 0.0 < recipe.augment.pca || data.normalise == Normalise::Data {
-            std::fs::create_dir_all(folder).map_err(DataError::io("write", folder))?;
-            let statistics = Statistics::cached(&train, &data.train, &folder.join("statistics.json"))?;
-            if data.normalise == Normalise::Data {
-                let of = |values: [f64; 3]| -> Vec<f32> {
-                    let grey = values.iter().sum::<f64>() / 3.0;
-                    if size[0] == 1 { vec![grey as f32] } else { values.map(|value| value as f32).to_vec() }
-                };
-                (preprocess.mean, preprocess.std) = (of(statistics.mean), of(statistics.std.map(|std| std.max(1e-3))));
-            }
-            pca = Some(statistics.pca);
-        }
-        let pipeline = Pipeline::new(&preprocess, recipe.augment.clone(), pca, size).map_err(TrainError::Misfit)?;
-        Ok(Sets { train, validation: held, test, pipeline })
-    }
-}
 
 /// A recipe with all that it names.
 #[derive(Debug)]
@@ -459,8 +294,8 @@ impl Trainer {
             batch: (self.position.batch, batches),
             loss: sums.mean_loss(),
             accuracy: sums.accuracy(),
-            rate: sums.count as f64 / sums.seconds.max(1e-9),
-            waited: sums.waited / sums.seconds.max(1e-9),
+            rate: sums.images_per_second(),
+            waited: sums.share_waited(),
             left: Duration::from_secs_f64(left * sums.seconds / done),
         }
     }
@@ -513,7 +348,7 @@ impl Trainer {
             self.position.best = Some(found);
             weights.write_safetensors(&self.folder.join(WEIGHTS[1]))?;
         }
-        let images_per_second = sums.count as f64 / sums.seconds.max(1e-9);
+        let images_per_second = sums.images_per_second();
         Ok(Record {
             epoch,
             step: self.position.step,
@@ -523,7 +358,7 @@ impl Trainer {
             seconds: sums.seconds,
             images_per_second,
             speedup: self.frozen.as_ref().map(|frozen| frozen.speedup(images_per_second)),
-            waited: sums.waited / sums.seconds.max(1e-9),
+            waited: sums.share_waited(),
             skipped: sums.skipped,
             train,
             validation,
