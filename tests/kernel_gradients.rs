@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{LAYER, graph_by_plain_loops, stored};
-use ndarray::{ArrayD, IxDyn};
+use common::{LAYER, graph_by_plain_loops, some_values, stored};
+use ndarray::ArrayD;
 use netc::grad::Objective;
 use netc::kernel::isa::Isa;
 use netc::op::loss::LossKind;
@@ -14,12 +14,6 @@ use netc::plan::Kernel;
 use netc::run::{LearnOptions, Learner};
 use netc::weights::{Scheme, init};
 use proptest::prelude::*;
-
-fn some_values(sizes: &[usize], seed: usize) -> ArrayD<f32> {
-    let count = sizes.iter().product();
-    let values = (0..count).map(|i: usize| ((i * 7919 + seed * 131 + 13) % 1009) as f32 / 504.0 - 1.0).collect();
-    ArrayD::from_shape_vec(IxDyn(sizes), values).unwrap()
-}
 
 /// The gradients of all parameters of a net with this body, by kernels and by plain loops; gives the kernels of the steps.
 ///
@@ -108,30 +102,9 @@ fn layers_have_kernels_for_their_gradients() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Any geometry: tails of panels, one-sided padding, strides beyond the kernel, single pixels.
     #[test]
-    fn convolutions(
-        group_in in prop_oneof![1usize..6, Just(8), Just(16), 30usize..36],
-        group_out in prop_oneof![1usize..6, Just(16), 15usize..35],
-        groups in prop_oneof![4 => Just(1usize), 1 => 2usize..4],
-        sizes in (1usize..12, 1usize..12),
-        kernel in (1usize..5, 1usize..5),
-        stride in (1usize..4, 1usize..4),
-        dilation in prop_oneof![3 => Just(1usize), 1 => 2usize..4],
-        pad in prop::array::uniform4(0usize..4),
-        batch in 1usize..4,
-        tail in prop_oneof![Just(""), Just("\nrelu"), Just("\nsigmoid")],
-        bias: bool,
-        fast: bool,
-    ) {
-        let fits = |size: usize, k: usize, a: usize, b: usize| dilation * (k - 1) < size + a + b;
-        prop_assume!(fits(sizes.0, kernel.0, pad[0], pad[2]) && fits(sizes.1, kernel.1, pad[1], pad[3]));
-        let layer = format!(
-            "c: conv({}, [{}, {}], stride = [{}, {}], pad = {pad:?}, dilation = {dilation}, groups = {groups}, \
-             bias = {bias}){tail}",
-            group_out * groups, kernel.0, kernel.1, stride.0, stride.1,
-        );
-        check(&behind_a_layer([group_in * groups, sizes.0, sizes.1], &layer), batch, fast);
+    fn convolutions((sizes, layers) in common::convolutions(), batch in 1usize..4, fast: bool) {
+        check(&behind_a_layer(sizes, &layers), batch, fast);
     }
 
     #[test]
@@ -147,21 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn windows_and_single_channels(
-        channels in 1usize..20,
-        sizes in (1usize..12, 1usize..12),
-        kernel in (1usize..5, 1usize..5),
-        stride in (1usize..4, 1usize..4),
-        pad in (0usize..3, 0usize..3),
-        layer in prop_oneof![Just("maxpool"), Just("avgpool"), Just("depthwise")],
-        batch in 1usize..3,
-    ) {
-        prop_assume!(pad.0 * 2 <= kernel.0 && pad.1 * 2 <= kernel.1);
-        prop_assume!(kernel.0 <= sizes.0 + 2 * pad.0 && kernel.1 <= sizes.1 + 2 * pad.1);
-        let layer = if layer == "depthwise" { "d: depthwise" } else { layer };
-        let layer = format!(
-            "{layer}([{}, {}], stride = [{}, {}], pad = [{}, {}])", kernel.0, kernel.1, stride.0, stride.1, pad.0, pad.1,
-        );
-        check(&behind_a_layer([channels, sizes.0, sizes.1], &layer), batch, false);
+    fn windows_and_single_channels((sizes, layers) in common::windows(), batch in 1usize..3) {
+        check(&behind_a_layer(sizes, &layers), batch, false);
     }
 }

@@ -3,20 +3,14 @@
 
 mod common;
 
-use common::{LAYER, by_plain_loops};
-use ndarray::{ArrayD, IxDyn};
+use common::{LAYER, by_plain_loops, some_values};
+use ndarray::ArrayD;
 use netc::kernel::isa::Isa;
 use netc::kernel::winograd::Tile;
 use netc::plan::{self, Kernel};
 use netc::weights::{Scheme, init};
 use netc::{Compiled, RunOptions, Settings};
 use proptest::prelude::*;
-
-fn some_values(sizes: &[usize]) -> ArrayD<f32> {
-    let count = sizes.iter().product();
-    let values = (0..count).map(|i: usize| ((i * 7919 + 13) % 1009) as f32 / 504.0 - 1.0).collect();
-    ArrayD::from_shape_vec(IxDyn(sizes), values).unwrap()
-}
 
 /// max |a - b| / max |b|.
 fn relative_error(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
@@ -29,7 +23,7 @@ fn relative_error(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f32 {
 fn check(compiled: &Compiled, batch: usize, options: &plan::Options, bound: f32) -> Vec<Kernel> {
     let weights = init(&compiled.init_specs(), Scheme::He, 5).unwrap();
     let sizes = compiled.shapes.of(compiled.net.inputs[0].into()).as_known().unwrap();
-    let input = some_values(&std::iter::once(batch).chain(sizes).collect::<Vec<_>>());
+    let input = some_values(&std::iter::once(batch).chain(sizes).collect::<Vec<_>>(), 0);
     let expected = by_plain_loops(compiled, &weights, std::slice::from_ref(&input), |_| ());
     let mut kernels = Vec::new();
     for isa in Isa::all() {
@@ -58,6 +52,10 @@ fn exact(exact: bool) -> plan::Options {
 
 fn net(body: &str) -> Compiled {
     netc::compile_text("random.net", &format!("net random {{\n{body}\n}}")).unwrap()
+}
+
+fn on_input(sizes: [usize; 3], layers: &str) -> Compiled {
+    net(&format!("input x: {sizes:?}\n{layers}\noutput y"))
 }
 
 #[test]
@@ -108,30 +106,9 @@ fn fused_layers_are_what_they_were() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Any geometry: tails of tiles and panels, one-sided padding, strides beyond the kernel, single pixels.
     #[test]
-    fn convolutions(
-        group_in in prop_oneof![1usize..6, Just(8), Just(16), 30usize..42],
-        group_out in prop_oneof![1usize..6, Just(16), 15usize..35],
-        groups in prop_oneof![4 => Just(1usize), 1 => 2usize..4],
-        sizes in (1usize..14, 1usize..14),
-        kernel in (1usize..5, 1usize..5),
-        stride in (1usize..4, 1usize..4),
-        dilation in prop_oneof![3 => Just(1usize), 1 => 2usize..4],
-        pad in prop::array::uniform4(0usize..4),
-        batch in 1usize..4,
-        tail in prop_oneof![Just(""), Just("\nrelu"), Just("\nsigmoid")],
-        bias: bool,
-        is_exact: bool,
-    ) {
-        let fits = |size: usize, k: usize, a: usize, b: usize| dilation * (k - 1) < size + a + b;
-        prop_assume!(fits(sizes.0, kernel.0, pad[0], pad[2]) && fits(sizes.1, kernel.1, pad[1], pad[3]));
-        let body = format!(
-            "input x: [{}, {}, {}]\nc: conv({}, [{}, {}], stride = [{}, {}], pad = {pad:?}, \
-             dilation = {dilation}, groups = {groups}, bias = {bias}){tail}\noutput y",
-            group_in * groups, sizes.0, sizes.1, group_out * groups, kernel.0, kernel.1, stride.0, stride.1,
-        );
-        check(&net(&body), batch, &exact(is_exact), LAYER);
+    fn convolutions((sizes, layers) in common::convolutions(), batch in 1usize..4, is_exact: bool) {
+        check(&on_input(sizes, &layers), batch, &exact(is_exact), LAYER);
     }
 
     /// Whole tiles of Winograd's and cut ones.
@@ -153,23 +130,8 @@ proptest! {
     }
 
     #[test]
-    fn windows_and_single_channels(
-        channels in 1usize..20,
-        sizes in (1usize..12, 1usize..12),
-        kernel in (1usize..5, 1usize..5),
-        stride in (1usize..4, 1usize..4),
-        pad in (0usize..3, 0usize..3),
-        layer in prop_oneof![Just("maxpool"), Just("avgpool"), Just("depthwise")],
-        batch in 1usize..3,
-    ) {
-        prop_assume!(pad.0 * 2 <= kernel.0 && pad.1 * 2 <= kernel.1);
-        prop_assume!(kernel.0 <= sizes.0 + 2 * pad.0 && kernel.1 <= sizes.1 + 2 * pad.1);
-        let layer = if layer == "depthwise" { "d: depthwise" } else { layer };
-        let body = format!(
-            "input x: [{channels}, {}, {}]\n{layer}([{}, {}], stride = [{}, {}], pad = [{}, {}])\noutput y",
-            sizes.0, sizes.1, kernel.0, kernel.1, stride.0, stride.1, pad.0, pad.1,
-        );
-        check(&net(&body), batch, &plan::Options::default(), LAYER);
+    fn windows_and_single_channels((sizes, layers) in common::windows(), batch in 1usize..3) {
+        check(&on_input(sizes, &layers), batch, &plan::Options::default(), LAYER);
     }
 }
 

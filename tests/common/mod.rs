@@ -10,10 +10,18 @@ use netc::op::{Op, ParamSpec};
 use netc::shape::Shapes;
 use netc::tensor::{View, ViewMut};
 use netc::weights::Checkpoint;
+use proptest::prelude::*;
 
 /// A layer's bound: a sum of n products is off by at most about n units of 2⁻²⁴ of the sum of their magnitudes, which is
 /// at most some ten times the largest output of random ones.
 pub const LAYER: f32 = 1e-5;
+
+/// Values between -1 and 1, others for each seed.
+pub fn some_values(sizes: &[usize], seed: usize) -> ArrayD<f32> {
+    let count = sizes.iter().product();
+    let values = (0..count).map(|i: usize| ((i * 7919 + seed * 131 + 13) % 1009) as f32 / 504.0 - 1.0).collect();
+    ArrayD::from_shape_vec(IxDyn(sizes), values).unwrap()
+}
 
 /// Runs a net on one array for each of its inputs: its outputs. `disturb` is shown what each node gives before the next
 /// node takes it.
@@ -83,4 +91,51 @@ pub fn graph_by_plain_loops(
         }
     }
     values
+}
+
+/// The sizes of a feature map and layers that take it.
+pub type Layers = ([usize; 3], String);
+
+/// Convolutions of any geometry: tails of tiles and panels, one-sided padding, strides beyond the kernel, single pixels;
+/// with an activation behind them or none.
+pub fn convolutions() -> impl Strategy<Value = Layers> {
+    let group_in = prop_oneof![1usize..6, Just(8), Just(16), 30usize..42];
+    let group_out = prop_oneof![1usize..6, Just(16), 15usize..35];
+    let groups = prop_oneof![4 => Just(1usize), 1 => 2usize..4];
+    let dilation = prop_oneof![3 => Just(1usize), 1 => 2usize..4];
+    let tail = prop_oneof![Just(""), Just("\nrelu"), Just("\nsigmoid")];
+    let pairs = ((1usize..14, 1usize..14), (1usize..5, 1usize..5), (1usize..4, 1usize..4));
+    let all = (group_in, group_out, groups, pairs, dilation, prop::array::uniform4(0usize..4), tail, any::<bool>());
+    all.prop_filter_map(
+        "a window fits",
+        |(group_in, group_out, groups, (sizes, kernel, stride), dilation, pad, tail, bias)| {
+            let fits = |size: usize, k: usize, a: usize, b: usize| dilation * (k - 1) < size + a + b;
+            let fits = fits(sizes.0, kernel.0, pad[0], pad[2]) && fits(sizes.1, kernel.1, pad[1], pad[3]);
+            let layers = format!(
+                "c: conv({}, [{}, {}], stride = [{}, {}], pad = {pad:?}, dilation = {dilation}, groups = {groups}, \
+                 bias = {bias}){tail}",
+                group_out * groups,
+                kernel.0,
+                kernel.1,
+                stride.0,
+                stride.1,
+            );
+            fits.then_some(([group_in * groups, sizes.0, sizes.1], layers))
+        },
+    )
+}
+
+/// Pooling and convolutions of single channels.
+pub fn windows() -> impl Strategy<Value = Layers> {
+    let sides = ((1usize..12, 1usize..12), (1usize..5, 1usize..5), (1usize..4, 1usize..4), (0usize..3, 0usize..3));
+    let layer = prop_oneof![Just("maxpool"), Just("avgpool"), Just("d: depthwise")];
+    (1usize..20, sides, layer).prop_filter_map("a window fits", |(channels, (sizes, kernel, stride, pad), layer)| {
+        let fits = |size: usize, k: usize, pad: usize| pad * 2 <= k && k <= size + 2 * pad;
+        let fits = fits(sizes.0, kernel.0, pad.0) && fits(sizes.1, kernel.1, pad.1);
+        let layers = format!(
+            "{layer}([{}, {}], stride = [{}, {}], pad = [{}, {}])",
+            kernel.0, kernel.1, stride.0, stride.1, pad.0, pad.1,
+        );
+        fits.then_some(([channels, sizes.0, sizes.1], layers))
+    })
 }
