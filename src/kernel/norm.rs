@@ -79,12 +79,16 @@ pub struct Backward<'a> {
     pub mask: Option<Range>,
 }
 
-impl Backward<'_> {
-    /// Calls `with` with the gradient in front of the activation.
-    fn masked<R>(&self, gradient: Rows, with: impl FnOnce(Masked) -> R) -> R {
-        let [factor, summand] = self.affine.terms(self.statistics, self.eps);
-        let mask = self.mask.map(|range| Mask { from: self.from, terms: [&factor, &summand], range });
-        with(Masked { gradient, mask })
+impl<'a> Backward<'a> {
+    /// The factors and summands that normalising came to.
+    fn terms(&self) -> [Vec<f32>; 2] {
+        self.affine.terms(self.statistics, self.eps)
+    }
+
+    /// A gradient of the result, as it is in front of the activation.
+    fn masked(&self, gradient: Rows<'a>, [factor, summand]: &'a [Vec<f32>; 2]) -> Masked<'a> {
+        let mask = self.mask.map(|range| Mask { from: self.from, terms: [factor, summand], range });
+        Masked { gradient, mask }
     }
 }
 
@@ -99,17 +103,8 @@ pub fn gradients(
 ) {
     // SAFETY: `to` is not written before all rows have been summed, and then row by row, each read before it is written.
     let gradient = by.gradient.unwrap_or_else(|| unsafe { to.aliased() });
-    by.masked(gradient, |gradient| masked_gradients(cx, by, gradient, to, scale, shift));
-}
-
-fn masked_gradients(
-    cx: &mut Context,
-    by: &Backward,
-    gradient: Masked,
-    to: &mut RowsMut,
-    scale: Option<&mut [f32]>,
-    shift: Option<&mut [f32]>,
-) {
+    let terms = by.terms();
+    let gradient = by.masked(gradient, &terms);
     let sums = sums(cx, by, gradient, scale, shift);
     let ([mean, variance], width, count) = (by.statistics, by.from.width(), by.from.count() as f64);
     let terms = (0..width).map(|column| {
@@ -128,7 +123,7 @@ fn masked_gradients(
 /// When there is no gradient of the result.
 pub fn parameter_gradients(cx: &mut Context, by: &Backward, scale: Option<&mut [f32]>, shift: Option<&mut [f32]>) {
     let gradient = by.gradient.unwrap_or_else(|| panic!("no operand's gradient to lie in"));
-    by.masked(gradient, |gradient| sums(cx, by, gradient, scale, shift));
+    sums(cx, by, by.masked(gradient, &by.terms()), scale, shift);
 }
 
 /// `Σ g` and `Σ g · (from - mean)` for each column.

@@ -13,7 +13,7 @@ use crate::plan::{Kernel, Slot, Step, fuse};
 use crate::tensor::{Nchw, View, ViewMut};
 
 /// What the kernels of local response normalisation take.
-pub(super) fn constants(op: &Lrn) -> lrn::Lrn {
+pub(super) fn lrn_constants(op: &Lrn) -> lrn::Lrn {
     lrn::Lrn {
         size: usize::try_from(op.size).unwrap_or(usize::MAX),
         factor: (op.alpha / op.size as f64) as f32,
@@ -92,7 +92,7 @@ pub(super) fn execute(cx: &mut Context, step: &Step, prepared: Option<&Prepared>
             }
         }
         (Op::Lrn(op), ..) => {
-            lrn::normalise(cx, constants(op), others.read(step.inputs[0].place), &mut to);
+            lrn::normalise(cx, lrn_constants(op), others.read(step.inputs[0].place), &mut to);
         }
         (_, Kernel::Times, _) => {
             bring(cx, step, &others, &mut to);

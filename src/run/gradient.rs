@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::execute::constants;
+use super::execute::lrn_constants;
 use super::prepare::{Form, Prepared};
 use crate::kernel::conv::{Context, Summand};
 use crate::kernel::norm::{self, Affine, Backward};
@@ -104,7 +104,7 @@ pub(super) fn gradient(cx: &mut Context, step: &Step, prepared: Option<&Prepared
         Differentiated::Lrn(op) => {
             let (mut to, others) = split(arena, step.outputs[0].place);
             let [from, gradient] = [0, 1].map(|at| others.read(step.inputs[at].place));
-            lrn::gradient(cx, constants(op), from, gradient, &mut to);
+            lrn::gradient(cx, lrn_constants(op), from, gradient, &mut to);
         }
         Differentiated::Normalise(op) => {
             let [scale, shift] = [0, 1].map(|at| tensor(prepared, live, at));

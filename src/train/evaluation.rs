@@ -39,6 +39,11 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     powers.into_iter().map(|power| power / sum).collect()
 }
 
+/// The probabilities of a net's output, which they are already where it ends with a softmax.
+fn probabilities(output: &[f32], is_probability: bool) -> Vec<f64> {
+    if is_probability { output.iter().map(|&x| f64::from(x)).collect() } else { softmax(output) }
+}
+
 /// The class with the largest value; of equal ones the first.
 pub fn best(values: &[f32]) -> usize {
     values.iter().enumerate().fold(0, |best, (at, value)| if *value > values[best] { at } else { best })
@@ -166,9 +171,7 @@ fn predict_views(
             let results = executable.run(view)?;
             let mut mean = vec![0.0; set.classes().len()];
             for row in results.rows() {
-                let row = row.to_vec();
-                let probabilities: Vec<f64> =
-                    if is_probability { row.iter().map(|&x| f64::from(x)).collect() } else { softmax(&row) };
+                let probabilities = probabilities(&row.to_vec(), is_probability);
                 mean.iter_mut().zip(probabilities).for_each(|(sum, p)| *sum += p / crops.count() as f64);
             }
             told(sample, set.label(sample), mean);

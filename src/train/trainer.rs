@@ -139,15 +139,16 @@ impl Trainer {
             self.save()?;
         }
         while self.position.epoch <= self.recipe.epochs {
-            if self.position.batch == 0 && self.recipe.thaws().contains(&self.position.epoch) {
-                self.thaw(watch)?;
-            }
             if watch.ends() {
                 return Ok(End::Interrupted);
             }
             if self.epoch(watch)? == End::Interrupted {
                 self.save()?;
                 return Ok(End::Interrupted);
+            }
+            let next = self.position.epoch;
+            if next <= self.recipe.epochs && self.recipe.thaws().contains(&next) {
+                self.thaw(watch)?;
             }
         }
         Ok(End::Done)
