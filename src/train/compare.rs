@@ -124,13 +124,17 @@ fn tested(record: &Record) -> Option<f64> {
     record.test.or(record.validation).map(|figures| figures.error())
 }
 
-/// The error on images that are learned from: in the form of inference where that was measured, else that of the steps.
-fn trained(record: &Record) -> f64 {
-    record.train.map_or(1.0 - record.accuracy, |figures| figures.error())
+impl Run {
+    /// The error on images that are learned from: in the form of inference, of the epochs in which the run has measured
+    /// that; of the steps where it never has.
+    fn trained(&self, record: &Record) -> Option<f64> {
+        let is_measured = self.records.iter().any(|record| record.train.is_some());
+        if is_measured { record.train.map(|figures| figures.error()) } else { Some(1.0 - record.accuracy) }
+    }
 }
 
-/// What a record says.
-type Value<'a> = &'a dyn Fn(&Record) -> Option<f64>;
+/// A line: its name, and its points, each with the run and the record that it shows.
+type Series<'a> = (String, Vec<(f64, &'a Run, &'a Record)>);
 
 /// Training and test error of all runs: over their epochs, or where each ends against the number that a key of its recipe
 /// has.
@@ -138,28 +142,40 @@ type Value<'a> = &'a dyn Fn(&Record) -> Option<f64>;
 /// # Errors
 /// When a run has no such number.
 pub fn charts(runs: &[Run], against: Option<&str>) -> Result<Vec<Chart>, TrainError> {
-    let keys = differing(runs);
-    let values: [(&str, Value); 2] = [("training error", &|record| Some(trained(record))), ("test error", &tested)];
-    let chart = |title: &str, axis: &str, lines: Vec<Line>| Chart {
-        title: title.to_owned(),
-        axes: [axis.to_owned(), "share of wrong classes".to_owned()],
-        is_logarithmic: false,
-        lines,
+    let series = match against {
+        Some(key) => by_number(runs, key)?,
+        None => by_epoch(runs),
     };
-    let Some(key) = against else {
-        let lines = |value: Value| -> Vec<Line> {
-            let points = |run: &Run| {
-                run.records.iter().filter_map(|record| Some((record.epoch as f64, value(record)?))).collect()
-            };
-            runs.iter()
-                .zip(COLORS.iter().cycle())
-                .map(|(run, color)| Line::new(&name(run, &keys), color, points(run)))
-                .collect()
+    let chart = |title: &str, value: &dyn Fn(&Run, &Record) -> Option<f64>| {
+        let line = |((name, points), color): (&Series, &&'static str)| {
+            let points = points.iter().filter_map(|&(at, run, record)| Some((at, value(run, record)?)));
+            Line::new(name, color, points.collect())
         };
-        return Ok(values.map(|(title, value)| chart(title, "epoch", lines(value))).into());
+        Chart {
+            title: title.to_owned(),
+            axes: [against.unwrap_or("epoch").to_owned(), "share of wrong classes".to_owned()],
+            is_logarithmic: false,
+            lines: series.iter().zip(COLORS.iter().cycle()).map(line).collect(),
+        }
     };
-    let others: Vec<&str> = keys.iter().copied().filter(|other| *other != key).collect();
-    let mut series: Vec<(String, Vec<(f64, &Record)>)> = Vec::new();
+    Ok(vec![chart("training error", &Run::trained), chart("test error", &|_, record| tested(record))])
+}
+
+/// A line for each run.
+fn by_epoch(runs: &[Run]) -> Vec<Series<'_>> {
+    let keys = differing(runs);
+    let mut series = Vec::new();
+    for run in runs {
+        let points = run.records.iter().map(|record| (record.epoch as f64, run, record));
+        series.push((name(run, &keys), points.collect()));
+    }
+    series
+}
+
+/// A line for all runs that differ in this key alone: where each ends.
+fn by_number<'a>(runs: &'a [Run], key: &str) -> Result<Vec<Series<'a>>, TrainError> {
+    let others: Vec<&str> = differing(runs).into_iter().filter(|other| *other != key).collect();
+    let mut series: Vec<Series> = Vec::new();
     for run in runs {
         let at = run.recipe.get(key).and_then(|value| value.parse::<f64>().ok());
         let (Some(at), Some(last)) = (at, run.records.last()) else {
@@ -168,25 +184,21 @@ pub fn charts(runs: &[Run], against: Option<&str>) -> Result<Vec<Chart>, TrainEr
         };
         let name = label(run, &others);
         match series.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, points)) => points.push((at, last)),
-            None => series.push((name, vec![(at, last)])),
+            Some((_, points)) => points.push((at, run, last)),
+            None => series.push((name, vec![(at, run, last)])),
         }
     }
     series.iter_mut().for_each(|(_, points)| points.sort_by(|a, b| a.0.total_cmp(&b.0)));
-    let lines = |value: Value| -> Vec<Line> {
-        let points =
-            |points: &[(f64, &Record)]| points.iter().filter_map(|&(at, last)| Some((at, value(last)?))).collect();
-        series
-            .iter()
-            .zip(COLORS.iter().cycle())
-            .map(|((name, all), color)| Line::new(name, color, points(all)))
-            .collect()
-    };
-    Ok(values.map(|(title, value)| chart(title, key, lines(value))).into())
+    Ok(series)
 }
 
+/// Letters of a name that a chart has room for.
+const ROOM: usize = 36;
+
+/// A run by what tells it from others, where that is short; else by its folder.
 fn name(run: &Run, keys: &[&str]) -> String {
-    if keys.is_empty() { run.name.clone() } else { label(run, keys) }
+    let label = label(run, keys);
+    if (1..=ROOM).contains(&label.chars().count()) { label } else { run.name.clone() }
 }
 
 /// The norms of the gradients of weights in the first step, from the layer next to the input on.
