@@ -98,7 +98,7 @@ impl Rename {
         if problems.is_empty() { Ok(Rename { path: path.to_owned(), rules }) } else { Err(wrong(problems)) }
     }
 
-    /// The checkpoint with its names changed, in the same order.
+    /// The checkpoint with its names changed, in the same order, with its metadata.
     ///
     /// # Errors
     /// Names every rule that matches no tensor, with near names, and every name that two tensors would have.
@@ -112,6 +112,7 @@ impl Rename {
             format: checkpoint.format,
             unwrapped: checkpoint.unwrapped.clone(),
             skipped: checkpoint.skipped,
+            metadata: checkpoint.metadata.clone(),
             ..Checkpoint::new()
         };
         for (old, tensor) in checkpoint.iter() {
@@ -248,6 +249,14 @@ mod tests {
         ];
         let expected = ["stem.weight", "bn1.weight", "stage1.0.c2.w", "second3", "first.0.bn1.bias", "fc.bias"];
         assert_eq!(apply(rules, &names).unwrap(), expected);
+    }
+
+    #[test]
+    fn metadata_stays() {
+        let mut named = checkpoint(&["a"]);
+        named.set_metadata("classes", "cat");
+        let rename = Rename::parse("[names]\na = \"b\"", Path::new("map.toml")).unwrap();
+        assert_eq!(rename.apply(&named).unwrap().metadata(), named.metadata());
     }
 
     #[test]
