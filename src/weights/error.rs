@@ -72,6 +72,24 @@ pub enum WeightsError {
         /// What is wrong, all of it.
         problems: Vec<String>,
     },
+    /// The name of a file to be written has no extension that says its form.
+    #[error("{}: its name does not say in which form to write\n  help: name it .safetensors, .pth or .pt", path.display())]
+    Extension {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor that cannot be written in the form or the type asked for.
+    #[error("cannot write {}: tensor `{tensor}`: {problem}\n  help: {help}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What is in the way.
+        problem: String,
+        /// What to do.
+        help: String,
+    },
     /// A parameter that cannot be given initial weights or held in memory.
     #[error("parameter `{name}`: {problem}")]
     Parameter {

@@ -31,6 +31,7 @@ impl<'a> Machine<'a> {
             items: Vec::new(),
             lists: Vec::new(),
             dicts: Vec::new(),
+            states: Vec::new(),
             storages: Vec::new(),
             tensors: Vec::new(),
             root: Value::None,
@@ -96,8 +97,10 @@ impl<'a> Machine<'a> {
                 self.stack.push(result);
             }
             b'b' => {
-                self.pop()?;
-                self.top()?;
+                let state = self.pop()?;
+                if let Value::Dict(dict) = self.top()? {
+                    self.pickle.states.push((dict, state));
+                }
             }
             other => return broken(format!("instruction {other:#04x} is not one that torch.save writes")),
         }

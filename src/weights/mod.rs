@@ -3,7 +3,8 @@
 //! In goes a `.safetensors` file or a PyTorch `.pth`/`.pt` (the zip container or the older one), told apart by content.
 //! Out comes a [`Checkpoint`]: names and [`StoredTensor`]s that are windows on the mapped file, so that `f32` weights
 //! are used where they lie. [`Rename`] changes names, [`bind`](fn@bind) matches them against what a net wants and
-//! reports every disagreement at once, [`init`](fn@init) makes seeded weights instead.
+//! reports every disagreement at once, [`init`](fn@init) makes seeded weights instead. [`Checkpoint::write`] writes either
+//! form again.
 //!
 //! Pickles are read by a machine that knows tensors and plain containers and executes nothing. No file, however
 //! hostile, makes any of this panic, hang, or take memory that its size does not explain. Tests: here,
@@ -11,6 +12,7 @@
 
 mod archive;
 mod bind;
+mod cast;
 mod error;
 mod glob;
 mod globals;
@@ -24,18 +26,22 @@ mod rename;
 mod safetensors;
 mod stored;
 mod write;
+mod write_pth;
+mod write_safetensors;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 pub use crate::kernel::map::Bytes;
 pub use bind::{BindError, BindOptions, Bound, Misshapen, Unmatched, Wanted, bind};
+pub use cast::Float;
 pub use error::WeightsError;
 pub use glob::matches;
 pub use init::{InitSpec, Scheme, init};
 pub use params::{Parameter, parameters};
 pub use rename::Rename;
 pub use stored::{Dtype, NonFinite, StoredTensor};
+pub use write::WriteOptions;
 
 /// How a checkpoint is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +56,7 @@ impl Default for OpenOptions {
     }
 }
 
-/// The form a checkpoint was read from.
+/// A form of checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A safetensors file.
@@ -61,6 +67,19 @@ pub enum Format {
     PthLegacy,
     /// Put together in memory.
     Memory,
+}
+
+impl Format {
+    /// `safetensors`, `pth-zip`, `pth-legacy` or `memory`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::PthZip => "pth-zip",
+            Format::PthLegacy => "pth-legacy",
+            Format::Memory => "memory",
+        }
+    }
 }
 
 /// Named tensors in the order of their file.
@@ -98,7 +117,7 @@ impl Checkpoint {
         }
     }
 
-    /// What a safetensors file says beside its tensors, such as the names of classes.
+    /// What the file says beside its tensors, such as the names of classes.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata

@@ -95,6 +95,8 @@ pub(super) struct Pickle<'a> {
     pub(super) items: Vec<Value>,
     pub(super) lists: Vec<Vec<Value>>,
     pub(super) dicts: Vec<Vec<(Value, Value)>>,
+    /// Dictionaries that were given attributes, and these.
+    pub(super) states: Vec<(u32, Value)>,
     pub(super) storages: Vec<StorageRef>,
     pub(super) tensors: Vec<TensorRef>,
     /// The value it stands for.
@@ -141,6 +143,13 @@ impl<'a> Pickle<'a> {
     /// The value of the last entry of a dictionary with that text as its key.
     pub(super) fn entry(&self, dict: Value, key: &str) -> Option<Value> {
         self.dict(dict)?.iter().rev().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, value)| *value)
+    }
+
+    /// An attribute of a dictionary.
+    pub(super) fn attribute(&self, dict: Value, name: &str) -> Option<Value> {
+        let Value::Dict(i) = dict else { return None };
+        let (_, state) = self.states.iter().rev().find(|(dict, _)| *dict == i)?;
+        self.entry(*state, name)
     }
 
     /// The items of a list or tuple.

@@ -4,13 +4,14 @@
 //! one is a row of pickles (a magic number, a version, facts about the system, the object, the keys of the storages),
 //! then for each key a count of 8 bytes and the numbers. Both are described by PyTorch's `torch/serialization.py`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::archive::Archive;
 use super::error::{GET_AGAIN, show};
 use super::pickle::{ErrorKind, Pickle, PickleError, StorageRef, TensorRef, Value};
 use super::stored::{MAX_RANK, element_count};
+use super::write_pth::METADATA;
 use super::{Bytes, Checkpoint, Format, StoredTensor, WeightsError};
 
 /// What the first pickle of the older container holds: 0x1950a86a20f9469cfc6c.
@@ -182,13 +183,21 @@ fn collect(
     if parallel {
         unwrapped.push(PARALLEL.into());
     }
-    let mut checkpoint = Checkpoint { format, unwrapped, skipped, ..Checkpoint::new() };
+    let metadata = metadata(pickle, root);
+    let mut checkpoint = Checkpoint { format, unwrapped, skipped, metadata, ..Checkpoint::new() };
     for (name, tensor) in tensors {
         let stored = resolve(pickle, storages, tensor)
             .map_err(|(problem, help)| file.damaged(format!("tensor `{}`", show(name)), problem, help))?;
         checkpoint.insert(if parallel { &name[PARALLEL.len()..] } else { name }, stored);
     }
     Ok(checkpoint)
+}
+
+/// What [`Checkpoint::write_pth`] says beside the tensors.
+fn metadata(pickle: &Pickle, root: Value) -> BTreeMap<String, String> {
+    let said = pickle.attribute(root, METADATA).and_then(|said| pickle.dict(said)).unwrap_or_default();
+    let text = |value| pickle.text(value).map(str::to_owned);
+    said.iter().filter_map(|&(key, value)| Some((text(key)?, text(value)?))).collect()
 }
 
 /// The state dict inside the dictionaries of a training script, and the keys that led to it.

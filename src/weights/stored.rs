@@ -78,6 +78,15 @@ impl Dtype {
         }
     }
 
+    /// Whether its numbers are floating ones.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        match self {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => true,
+            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::Bool => false,
+        }
+    }
+
     pub(super) fn from_name(name: &str) -> Option<Dtype> {
         Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
@@ -221,24 +230,28 @@ impl StoredTensor {
     /// Its first NaN or infinity as an `f32`, if there is one; `name` goes into the answer.
     #[must_use]
     pub fn non_finite(&self, name: &str) -> Option<NonFinite> {
-        match self.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => {}
-            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::Bool => return None,
-        }
         /// Numbers that are looked at without a branch.
         const BLOCK: usize = 1024;
+        if !self.dtype.is_float() {
+            return None;
+        }
         let values = self.to_f32();
         let is_sound = |block: &[f32]| block.iter().fold(true, |sound, v| sound & v.is_finite());
         let block = values.chunks(BLOCK).position(|block| !is_sound(block))? * BLOCK;
         let first = block + values[block..].iter().position(|v| !v.is_finite())?;
         let count = values[first..].iter().filter(|v| !v.is_finite()).count() as u64;
-        let mut rest = first as u64;
+        Some(NonFinite { name: name.to_owned(), index: self.index_of(first), value: values[first], count })
+    }
+
+    /// Where the number is that stands at this place in row-major order, one index for each axis.
+    pub(super) fn index_of(&self, place: usize) -> Vec<u64> {
+        let mut rest = place as u64;
         let mut index = vec![0; self.shape.len()];
         for (axis, &n) in self.shape.iter().enumerate().rev() {
             index[axis] = rest % n;
             rest /= n;
         }
-        Some(NonFinite { name: name.to_owned(), index, value: values[first], count })
+        index
     }
 }
 

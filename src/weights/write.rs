@@ -1,80 +1,136 @@
-//! Writes safetensors.
+//! Writes checkpoints, in the form that the extension of a file's name says.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
-use ::safetensors::tensor::Dtype as Written;
+use super::cast::{Float, cast};
+use super::error::show;
+use super::{Checkpoint, Dtype, Format, StoredTensor, WeightsError, write_pth, write_safetensors};
+use crate::data::{DataError, write_atomic};
 
-use super::{Checkpoint, Dtype, StoredTensor, WeightsError};
-use crate::data::write_atomic;
+/// How a checkpoint is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// The type of all floating numbers, rounded to the nearest; `None` leaves each as it is. Integers and booleans stay.
+    pub float: Option<Float>,
+}
 
-impl Checkpoint {
-    /// Writes the tensors as they are to the safetensors file at `path`, with its metadata and `format: pt`.
-    ///
-    /// The order is that of the reference implementation: the widest numbers first, which keeps all aligned, then by
-    /// name; the same tensors always give the same bytes. An existing file is replaced only once the new one is whole,
-    /// so a checkpoint may be written over the file it is mapped from.
+impl Format {
+    /// The form in which a file of this name is written: `.safetensors`, or `.pth` and `.pt`.
     ///
     /// # Errors
-    /// Where the file cannot be written, or a tensor is called `__metadata__`, which the format reserves.
-    pub fn write_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
-        let mut tensors: Vec<(&str, &StoredTensor)> = self.iter().collect();
-        tensors.sort_by_key(|(name, tensor)| (std::cmp::Reverse(written(tensor.dtype())), *name));
-        let write = |out: &mut dyn Write| {
-            let header = header(&tensors, self.metadata())?;
-            out.write_all(&(header.len() as u64).to_le_bytes())?;
-            out.write_all(&header)?;
-            tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes()))
-        };
-        write_atomic(path, write).map_err(WeightsError::Write)
-    }
-}
-
-/// The header, padded with blanks to a multiple of 8 bytes.
-fn header(tensors: &[(&str, &StoredTensor)], metadata: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
-    let mut end = 0;
-    let mut metadata = metadata.clone();
-    metadata.insert("format".to_owned(), "pt".to_owned());
-    let mut entries = serde_json::Map::from_iter([("__metadata__".to_owned(), serde_json::json!(metadata))]);
-    for (name, tensor) in tensors {
-        if *name == "__metadata__" {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no tensor may be called `__metadata__`"));
+    /// Where the extension is another one, or there is none.
+    pub fn to_write(path: &Path) -> Result<Format, WeightsError> {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        match extension.to_ascii_lowercase().as_str() {
+            "safetensors" => Ok(Format::Safetensors),
+            "pth" | "pt" => Ok(Format::PthZip),
+            _ => Err(WeightsError::Extension { path: path.to_owned() }),
         }
-        let start = end;
-        end += tensor.len() * tensor.dtype().size();
-        let (dtype, shape) = (tensor.dtype().name(), tensor.shape());
-        let info = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
-        entries.insert((*name).to_owned(), info);
     }
-    let mut header = serde_json::to_vec(&entries)?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok(header)
 }
 
-fn written(dtype: Dtype) -> Written {
-    match dtype {
-        Dtype::F32 => Written::F32,
-        Dtype::F16 => Written::F16,
-        Dtype::BF16 => Written::BF16,
-        Dtype::F64 => Written::F64,
-        Dtype::I64 => Written::I64,
-        Dtype::I32 => Written::I32,
-        Dtype::I16 => Written::I16,
-        Dtype::I8 => Written::I8,
-        Dtype::U8 => Written::U8,
-        Dtype::Bool => Written::BOOL,
+impl Checkpoint {
+    /// Writes the tensors and the metadata to the file at `path`, as safetensors or for PyTorch: see
+    /// [`Format::to_write`].
+    ///
+    /// The same tensors always give the same bytes. Tensors are written one by one; no second copy of all is held. An
+    /// existing file is replaced only once the new one is whole, so a checkpoint may be written over the file that it
+    /// is mapped from.
+    ///
+    /// ```
+    /// use netc::weights::{Checkpoint, Dtype, Float, OpenOptions, StoredTensor, WriteOptions};
+    ///
+    /// let mut weights = Checkpoint::new();
+    /// weights.insert("fc.bias", StoredTensor::from_f32(vec![2], vec![0.5, -2.0]).ok_or("sizes")?);
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("half.pth");
+    /// weights.write(&path, &WriteOptions { float: Some(Float::F16) })?;
+    ///
+    /// let back = Checkpoint::open(&path, &OpenOptions::default())?;
+    /// let bias = back.get("fc.bias").ok_or("lost")?;
+    /// assert_eq!((bias.dtype(), bias.to_f32().to_vec()), (Dtype::F16, vec![0.5, -2.0]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the extension is unknown, the file cannot be written, the form has no place for a tensor, or a number is
+    /// beyond the range of the type asked for.
+    pub fn write(&self, path: &Path, options: &WriteOptions) -> Result<(), WeightsError> {
+        match Format::to_write(path)? {
+            Format::Safetensors => write_safetensors::write(self, path, options),
+            Format::PthZip | Format::PthLegacy | Format::Memory => write_pth::write(self, path, options),
+        }
     }
+}
+
+/// A tensor to be written.
+pub(super) struct Entry<'c> {
+    pub(super) name: &'c str,
+    pub(super) tensor: &'c StoredTensor,
+    /// The type to be written in.
+    pub(super) dtype: Dtype,
+    cast: Option<Float>,
+}
+
+/// All tensors, in the order of the checkpoint.
+pub(super) fn entries<'c>(checkpoint: &'c Checkpoint, options: &WriteOptions) -> Vec<Entry<'c>> {
+    let entry = |(name, tensor): (&'c str, &'c StoredTensor)| {
+        let cast = options.float.filter(|&to| tensor.dtype().is_float() && tensor.dtype() != Dtype::from(to));
+        Entry { name, tensor, dtype: cast.map_or(tensor.dtype(), Dtype::from), cast }
+    };
+    checkpoint.iter().map(entry).collect()
+}
+
+impl<'c> Entry<'c> {
+    /// How many bytes are written.
+    pub(super) fn size(&self) -> usize {
+        self.tensor.len() * self.dtype.size()
+    }
+
+    /// The numbers to be written.
+    pub(super) fn bytes(&self) -> io::Result<Cow<'c, [u8]>> {
+        let bytes = self.tensor.bytes();
+        let Some(to) = self.cast else { return Ok(bytes) };
+        let cast = cast(self.tensor.dtype(), &bytes, to);
+        cast.map(Cow::Owned).map_err(|error| {
+            let index = self.tensor.index_of(error.at);
+            let problem =
+                format!("{:?} at {index:?} is beyond the range of {}, {:e}", error.value, self.dtype, to.largest());
+            self.refused(problem, "choose a wider type; BF16 reaches as far as F32")
+        })
+    }
+
+    /// That this tensor cannot be written, as an error that [`to_file`] unwraps.
+    pub(super) fn refused(&self, problem: String, help: &str) -> io::Error {
+        let (tensor, help) = (show(self.name), help.to_owned());
+        io::Error::other(WeightsError::Unwritable { path: Default::default(), tensor, problem, help })
+    }
+}
+
+/// Writes a file aside and renames it.
+pub(super) fn to_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WeightsError> {
+    write_atomic(path, fill).map_err(|error| match error {
+        DataError::Io { source, file, action } => match source.downcast::<WeightsError>() {
+            Ok(WeightsError::Unwritable { tensor, problem, help, .. }) => {
+                WeightsError::Unwritable { path: path.to_owned(), tensor, problem, help }
+            }
+            Ok(other) => other,
+            Err(source) => WeightsError::Write(DataError::Io { source, file, action }),
+        },
+        other => WeightsError::Write(other),
+    })
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::{Bytes, OpenOptions};
     use super::*;
-    use std::borrow::Cow;
 
-    fn sample() -> Checkpoint {
+    /// A tensor of every type, one without axes, one without numbers, and metadata.
+    pub(in super::super) fn sample() -> Checkpoint {
         let mut checkpoint = Checkpoint::new();
         for (i, dtype) in Dtype::ALL.into_iter().enumerate() {
             let bytes = (0..3 * dtype.size()).map(|b| (b + i) as u8).collect::<Vec<u8>>();
@@ -82,65 +138,75 @@ mod tests {
         }
         checkpoint.insert("a.scalar", StoredTensor::from_f32(vec![], vec![1.5]).unwrap());
         checkpoint.insert("a.empty", StoredTensor::from_f32(vec![2, 0], vec![]).unwrap());
+        checkpoint.set_metadata("classes", "cat\ndog");
         checkpoint
     }
 
-    #[test]
-    fn what_is_written_is_read_back_by_both_readers() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        let checkpoint = sample();
-        checkpoint.write_safetensors(&path).unwrap();
-        let back = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
-        let content = std::fs::read(&path).unwrap();
-        let reference = ::safetensors::SafeTensors::deserialize(&content).unwrap();
-        assert_eq!((back.len(), reference.len()), (checkpoint.len(), checkpoint.len()));
-        for (name, tensor) in checkpoint.iter() {
-            let read = back.get(name).unwrap();
-            assert_eq!((read.dtype(), read.shape()), (tensor.dtype(), tensor.shape()));
-            assert_eq!(read.bytes(), tensor.bytes());
-            assert_eq!(&tensor.bytes()[..], reference.tensor(name).unwrap().data());
+    /// That both have the same tensors, bit for bit.
+    #[track_caller]
+    pub(in super::super) fn same(a: &Checkpoint, b: &Checkpoint) {
+        assert_eq!(a.len(), b.len());
+        for (name, tensor) in a.iter() {
+            let other = b.get(name).unwrap();
+            assert_eq!((other.dtype(), other.shape()), (tensor.dtype(), tensor.shape()), "{name}");
+            assert_eq!(other.bytes(), tensor.bytes(), "{name}");
         }
-        assert!(matches!(back.get("t0").unwrap().to_f32(), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn the_bytes_depend_on_the_tensors_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        let checkpoint = sample();
-        let mut shuffled = Checkpoint::new();
-        for (name, tensor) in checkpoint.iter().collect::<Vec<_>>().into_iter().rev() {
-            shuffled.insert(name, tensor.clone());
+    fn the_extension_says_the_form() {
+        let form = |name: &str| Format::to_write(Path::new(name));
+        assert_eq!(form("a/w.safetensors").unwrap(), Format::Safetensors);
+        assert_eq!((form("w.pth").unwrap(), form("w.PT").unwrap()), (Format::PthZip, Format::PthZip));
+        for name in ["w", "w.bin", "w.pth.gz", ".pth"] {
+            let error = form(name).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains("help: name it .safetensors, .pth or .pt"), "{error}");
         }
-        checkpoint.write_safetensors(&a).unwrap();
-        shuffled.write_safetensors(&b).unwrap();
-        assert_eq!(std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
     }
 
     #[test]
-    fn a_mapped_checkpoint_can_be_written_over_its_own_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        sample().write_safetensors(&path).unwrap();
-        let before = std::fs::read(&path).unwrap();
-        let mapped = Checkpoint::open(&path, &OpenOptions { mapped: true }).unwrap();
-        mapped.write_safetensors(&path).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-        assert_eq!(mapped.get("a.scalar").unwrap().to_f32()[0], 1.5);
+    fn what_goes_around_comes_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let open = |name: &str| Checkpoint::open(&path(name), &OpenOptions::default()).unwrap();
+        let write = |checkpoint: &Checkpoint, name: &str| checkpoint.write(&path(name), &WriteOptions::default());
+        write(&sample(), "a.safetensors").unwrap();
+        write(&open("a.safetensors"), "b.pth").unwrap();
+        write(&open("b.pth"), "c.safetensors").unwrap();
+        same(&sample(), &open("c.safetensors"));
+        assert_eq!(open("b.pth").metadata(), sample().metadata());
+        assert_eq!(std::fs::read(path("a.safetensors")).unwrap(), std::fs::read(path("c.safetensors")).unwrap());
     }
 
     #[test]
-    fn a_failure_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        std::fs::write(&path, b"old").unwrap();
-        let mut checkpoint = sample();
-        checkpoint.insert("__metadata__", StoredTensor::from_f32(vec![1], vec![1.0]).unwrap());
-        let error = checkpoint.write_safetensors(&path).unwrap_err().to_string();
-        assert!(error.contains("cannot write") && error.contains("__metadata__"), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(sample().write_safetensors(&dir.path().join("no/such/dir/w")).is_err());
+    fn only_floating_numbers_change_their_type() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.insert("w", StoredTensor::from_f32(vec![3], vec![0.1, -0.0, 65504.0]).unwrap());
+        checkpoint.insert("n", StoredTensor::new(Dtype::I64, vec![1], Bytes::from(vec![7; 8])).unwrap());
+        for name in ["w.pth", "w.safetensors"] {
+            let path = folder.path().join(name);
+            checkpoint.write(&path, &WriteOptions { float: Some(Float::F16) }).unwrap();
+            let back = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+            assert_eq!(back.get("w").unwrap().dtype(), Dtype::F16);
+            assert_eq!(back.get("w").unwrap().to_f32()[..], [half::f16::from_f32(0.1).to_f32(), -0.0, 65504.0]);
+            assert_eq!(back.get("n").unwrap().bytes(), checkpoint.get("n").unwrap().bytes());
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_the_range_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut checkpoint = Checkpoint::new();
+        checkpoint.insert("fc.w", StoredTensor::from_f32(vec![2, 2], vec![1.0, 2.0, 1e6, 3.0]).unwrap());
+        for name in ["w.pth", "w.safetensors"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, b"old").unwrap();
+            let error = checkpoint.write(&path, &WriteOptions { float: Some(Float::F16) }).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("`fc.w`: 1000000.0 at [1, 0] is beyond"), "{error}");
+            assert!(error.contains("of F16, 6.5504e4\n  help: choose a wider type"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }
