@@ -1,10 +1,11 @@
 //! The command line: arguments, files and exit codes; one file a command, no decisions about nets.
 //!
-//! Data goes to standard output, messages to standard error. Exit codes: 0 fine, 1 the input is wrong, 2 the call is
-//! wrong.
+//! Data goes to standard output, messages to standard error. Exit codes: 0 fine, 1 the input is wrong or not as a command
+//! was to check, 2 the call is wrong.
 
 mod bench;
 mod check;
+mod checkpoint;
 mod compare;
 mod completions;
 mod cost;
@@ -31,8 +32,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::data::DataError;
 use crate::diag::human::{self, Style};
 use crate::diag::{Diagnostic, Severity, SourceMap};
+use crate::weights::WeightsError;
 use crate::{Compiled, FileLoader, Settings};
 
 /// Compile small texts that describe convolutional networks: check their shapes, count their costs, run them.
@@ -60,6 +63,7 @@ enum Command {
     Data(data::Data),
     Compare(compare::Compare),
     Init(init::Init),
+    Weights(checkpoint::Weights),
     Profile(profile::Profile),
     Explain(explain::Explain),
     New(new::New),
@@ -99,7 +103,7 @@ fn parse_shape(text: &str) -> Result<Sizes, String> {
 
 /// Why a command stopped; what has to be said about it has been printed, except for the message here.
 enum Failure {
-    /// The input is wrong, as diagnostics have said.
+    /// The input is wrong or not as it should be, as has been said.
     Said,
     /// The input is wrong.
     Input(String),
@@ -111,7 +115,13 @@ enum Failure {
 
 impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let fix = (&error as &dyn std::any::Any).downcast_ref::<crate::data::DataError>().map(|data| data.fix());
+        let any = &error as &dyn std::any::Any;
+        let written = |error: &WeightsError| match error {
+            WeightsError::Write(data) => Some(data.fix()),
+            _ => None,
+        };
+        let fix = any.downcast_ref::<DataError>().map(DataError::fix);
+        let fix = fix.or_else(|| any.downcast_ref::<WeightsError>().and_then(written));
         Failure::Input(fix.map_or_else(|| error.to_string(), |fix| format!("{error}\n  help: {fix}")))
     }
 }
@@ -144,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Data(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Init(command) => command.run(),
+        Command::Weights(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Completions(command) => command.run(),

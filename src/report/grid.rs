@@ -256,7 +256,7 @@ fn align(out: &mut String, text: &str, columns: usize, right: bool) {
     }
 }
 
-fn shortened(text: &str, width: usize) -> String {
+pub(super) fn shortened(text: &str, width: usize) -> String {
     let cut = |chars: &mut dyn Iterator<Item = char>, room: usize| {
         let mut used = 0;
         chars
@@ -274,7 +274,7 @@ fn shortened(text: &str, width: usize) -> String {
 }
 
 /// Paths can hold any text; a control character would reach the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 

@@ -12,6 +12,7 @@ pub mod grid;
 mod html;
 mod json;
 pub mod shapes;
+pub mod weights;
 
 pub(crate) use html::escaped;
 

@@ -4,7 +4,7 @@
 //! Out comes a [`Checkpoint`]: names and [`StoredTensor`]s that are windows on the mapped file, so that `f32` weights
 //! are used where they lie. [`Rename`] changes names, [`bind`](fn@bind) matches them against what a net wants and
 //! reports every disagreement at once, [`init`](fn@init) makes seeded weights instead. [`Checkpoint::write`] writes either
-//! form again.
+//! form again, [`compare`](fn@compare) says how two checkpoints differ, [`statistics`] what numbers a tensor has.
 //!
 //! Pickles are read by a machine that knows tensors and plain containers and executes nothing. No file, however
 //! hostile, makes any of this panic, hang, or take memory that its size does not explain. Tests: here,
@@ -13,6 +13,7 @@
 mod archive;
 mod bind;
 mod cast;
+mod compare;
 mod error;
 mod glob;
 mod globals;
@@ -24,6 +25,7 @@ mod pickle;
 mod pth;
 mod rename;
 mod safetensors;
+mod statistics;
 mod stored;
 mod write;
 mod write_pth;
@@ -35,11 +37,14 @@ use std::path::{Path, PathBuf};
 pub use crate::kernel::map::Bytes;
 pub use bind::{BindError, BindOptions, Bound, Misshapen, Unmatched, Wanted, bind};
 pub use cast::Float;
+pub use compare::{Comparison, Pair, compare};
 pub use error::WeightsError;
 pub use glob::matches;
 pub use init::{InitSpec, Scheme, init};
+pub use near::meant;
 pub use params::{Parameter, parameters};
 pub use rename::Rename;
+pub use statistics::{Statistics, statistics};
 pub use stored::{Dtype, NonFinite, StoredTensor};
 pub use write::WriteOptions;
 

@@ -1,6 +1,6 @@
 //! Names that may be meant by names that do not match.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::bind::{SHOWN, Unmatched};
 use super::error::show;
@@ -34,6 +34,25 @@ pub(super) fn near_names(entry: &Unmatched, among: &[Unmatched]) -> Vec<String> 
         add(&only.name);
     }
     near.into_iter().map(str::to_owned).collect()
+}
+
+/// What a pattern that meets none of the names may mean: the nearest name, or, where the pattern begins or ends with a
+/// star, the nearest part of a name with that star.
+pub fn meant<'n>(pattern: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    let fixed = pattern.trim_matches('*');
+    // The components that the fixed part begins or ends in.
+    let some = fixed.split('.').filter(|part| !part.is_empty()).count();
+    let alike = |name: &str| {
+        let parts: Vec<&str> = name.split('.').collect();
+        match (pattern.starts_with('*'), pattern.ends_with('*'), parts.len().checked_sub(some)) {
+            (false, true, Some(1..)) => format!("{}.*", parts[..some].join(".")),
+            (true, false, Some(rest @ 1..)) => format!("*.{}", parts[rest..].join(".")),
+            _ => name.to_owned(),
+        }
+    };
+    let comparable = names.into_iter().take(COMPARED).filter(|name| name.len() <= LONGEST);
+    let candidates: BTreeSet<String> = comparable.map(alike).collect();
+    nearest(pattern, candidates.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// The rename rule that would match at least half of the missing names, where one side has something in front of every
@@ -78,6 +97,19 @@ mod tests {
         assert_eq!(near("fc.weight", 9), ["net.fc.weight"]);
         assert_eq!(near("classifier", 3), ["head.w"]);
         assert!(near("classifier", 2).is_empty());
+    }
+
+    #[test]
+    fn patterns_that_meet_nothing_mean_something_near() {
+        let names = ["conv1.weight", "conv1.bias", "layer1.0.bn1.running_mean"];
+        let near = |pattern: &str| meant(pattern, names);
+        assert_eq!(near("conv1.wieght").as_deref(), Some("conv1.weight"));
+        assert_eq!(near("cnov1*").as_deref(), Some("conv1.*"));
+        assert_eq!(near("layer1.1.*").as_deref(), Some("layer1.0.*"));
+        assert_eq!(near("*.wieght").as_deref(), Some("*.weight"));
+        assert_eq!(near("*wieght").as_deref(), Some("*.weight"));
+        assert_eq!(near("zzzzzz*"), None);
+        assert_eq!(meant("a", []), None);
     }
 
     #[test]
