@@ -224,6 +224,21 @@ fn a_net_runs_on_converted_weights() {
     assert_eq!(run(LENET), run(&converted));
 }
 
+#[test]
+fn random_weights_are_written_in_both_forms() {
+    let folder = Folder::new();
+    let files = ["w.safetensors", "w.pth"].map(|name| folder.path(name));
+    let init = |file: &str| {
+        let args = ["init", "specs/lenet5.net", "--seed", "3", "-o", file];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netc"));
+        command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap().status.code()
+    };
+    files.iter().for_each(|file| assert_eq!(init(file), Some(0)));
+    assert_eq!(open(&files[1]).format(), Format::PthZip);
+    fine(&["diff", &files[0], &files[1]]);
+    assert_eq!(init(&folder.path("w.weights")), Some(2));
+}
+
 /// Damage to a file that was written here is an error or other numbers, never a panic.
 #[test]
 fn every_truncation_is_an_error() {

@@ -2,15 +2,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::checkpoint::check_name;
 use super::{Outcome, Source, complain};
-use crate::weights::{Scheme, init};
+use crate::weights::{Scheme, WriteOptions, init};
 
 /// Write random weights from a seed, the same on every machine
 #[derive(Debug, Args)]
 pub(super) struct Init {
     #[command(flatten)]
     source: Source,
-    /// The .safetensors file to write
+    /// The file to write: .safetensors, .pth or .pt
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// The seed
@@ -31,13 +32,14 @@ enum How {
 
 impl Init {
     pub(super) fn run(self) -> Outcome {
+        check_name(&self.output)?;
         let compiled = self.source.compile()?;
         let scheme = match self.scheme {
             How::He => Scheme::He,
             How::Xavier => Scheme::Xavier,
         };
         let checkpoint = init(&compiled.init_specs(), scheme, self.seed)?;
-        checkpoint.write_safetensors(&self.output)?;
+        checkpoint.write(&self.output, &WriteOptions::default())?;
         complain("note", &format!("{} tensors in {}", checkpoint.len(), self.output.display()));
         Ok(())
     }
