@@ -9,6 +9,7 @@ use crate::diag::{Diagnostic, Sink, SourceMap, Span};
 use crate::elab::error::NameError;
 use crate::elab::{self, Loader, Options};
 use crate::ir::Net;
+use crate::onnx::{self, ImportOptions, OnnxError};
 use crate::opt;
 use crate::run::{Executable, RunError, RunOptions};
 use crate::shape::Shapes;
@@ -27,6 +28,8 @@ pub struct Compiled {
     pub sources: SourceMap,
     /// Advice, ordered by place.
     pub advice: Vec<Diagnostic>,
+    /// The weights, where the net comes from a model that holds them.
+    pub weights: Option<Checkpoint>,
 }
 
 /// What [`check`] found.
@@ -59,6 +62,9 @@ pub enum CompileError {
         /// The mistakes, ordered by place.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The model is damaged, or has nodes that no layers express.
+    #[error("{0}")]
+    Model(#[from] OnnxError),
     /// The file holds blocks and no net.
     #[error("{name} holds blocks only; name a file with a net")]
     NoNet {
@@ -75,10 +81,10 @@ impl fmt::Display for Mistakes<'_> {
     }
 }
 
-/// Compiles a `.net` file with the sizes and parameters it declares.
+/// Compiles a `.net` file, or a model in an `.onnx` file, with the sizes and parameters it declares.
 ///
 /// # Errors
-/// When it cannot be read, has a mistake, or holds no net.
+/// When it cannot be read, has a mistake, holds no net, or a model with nodes that no layers express.
 ///
 /// ```
 /// let compiled = netc::compile("specs/lenet5.net")?;
@@ -95,6 +101,9 @@ pub fn compile(path: impl AsRef<Path>) -> Result<Compiled, CompileError> {
 /// As [`compile`]; also when a setting does not fit the net.
 pub fn compile_with(path: impl AsRef<Path>, settings: &Settings) -> Result<Compiled, CompileError> {
     let path = path.as_ref();
+    if is_model(path) {
+        return finish(check_model(path, settings)?);
+    }
     let bytes = read(path).map_err(|reason| CompileError::Read { path: path.to_owned(), reason })?;
     finish(check(&path.display().to_string(), bytes, &FileLoader, settings))
 }
@@ -170,8 +179,30 @@ pub fn check(name: &str, bytes: Vec<u8>, loader: &dyn Loader, settings: &Setting
         shapes,
         sources: sources.clone(),
         advice: diagnostics.clone(),
+        weights: None,
     });
     Checked { compiled, sources, diagnostics }
+}
+
+/// Whether a file holds an ONNX model, by its name.
+pub fn is_model(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+/// Reads a model and checks the text that [`onnx::import`] makes of it. Advice about that text is not given.
+///
+/// # Errors
+/// As [`onnx::import`].
+pub fn check_model(path: &Path, settings: &Settings) -> Result<Checked, OnnxError> {
+    let imported = onnx::import(path, &ImportOptions::default())?;
+    let text = imported.text();
+    let mut checked = check(&path.display().to_string(), text.into_bytes(), &elab::load::NoImports, settings);
+    checked.diagnostics.retain(|diagnostic| diagnostic.severity == crate::diag::Severity::Error);
+    if let Some(compiled) = &mut checked.compiled {
+        compiled.advice.clear();
+        compiled.weights = Some(imported.weights);
+    }
+    Ok(checked)
 }
 
 /// `name=value` as a source of its own, so that a mistake in it can be shown.

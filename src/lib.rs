@@ -12,8 +12,10 @@ pub mod grad;
 pub mod ir;
 pub mod kernel;
 pub mod measure;
+pub mod onnx;
 pub mod op;
 pub mod opt;
+pub mod outline;
 pub mod picture;
 pub mod plan;
 pub mod report;
@@ -24,7 +26,10 @@ pub mod tensor;
 pub mod train;
 pub mod weights;
 
-pub use compile::{Checked, CompileError, Compiled, FileLoader, Settings, check, compile, compile_text, compile_with};
+pub use compile::{
+    Checked, CompileError, Compiled, FileLoader, Settings, check, check_model, compile, compile_text, compile_with,
+    is_model,
+};
 pub use run::{Executable, Kept, RunError, RunOptions, Session};
 
 /// The README's example, run as a documentation test.
@@ -36,3 +41,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/speed.md")]
 struct Speed;
+
+/// The example of docs/onnx.md, run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/onnx.md")]
+struct FromOnnx;

@@ -15,7 +15,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A folder that looks like the project's root and can be written to.
 fn workplace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["specs", "assets", "docs", ".material"] {
+    for name in ["specs", "assets", "docs", "tests", ".material"] {
         symlink(Path::new(ROOT).join(name), folder.path().join(name)).unwrap();
     }
     folder

@@ -16,6 +16,7 @@ mod expand;
 mod explain;
 mod fmt;
 mod graph;
+mod import;
 mod init;
 mod input;
 mod new;
@@ -63,6 +64,7 @@ enum Command {
     Data(data::Data),
     Compare(compare::Compare),
     Init(init::Init),
+    Import(import::Import),
     Weights(checkpoint::Weights),
     Profile(profile::Profile),
     Explain(explain::Explain),
@@ -73,7 +75,7 @@ enum Command {
 /// A net and what is fixed of it.
 #[derive(Clone, Debug, Args)]
 struct Source {
-    /// The .net file; `-` reads standard input
+    /// The .net file, or an .onnx model; `-` reads a .net from standard input
     file: String,
     /// Set a parameter of the net, or a free size of its input (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
@@ -154,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Data(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Init(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Weights(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::New(command) => command.run(),
@@ -248,7 +251,12 @@ impl Source {
     }
 
     fn compile_with(&self, settings: &Settings) -> Result<Compiled, Failure> {
-        let checked = crate::check(self.name(), self.read()?, &FileLoader, settings);
+        let path = std::path::Path::new(&self.file);
+        let checked = if crate::is_model(path) {
+            crate::check_model(path, settings)?
+        } else {
+            crate::check(self.name(), self.read()?, &FileLoader, settings)
+        };
         let wrong = self.deny_warnings && !checked.diagnostics.is_empty();
         show(&checked.sources, &checked.diagnostics);
         match checked.compiled {

@@ -76,6 +76,9 @@ impl Weights {
             if self.rename.is_some() || !self.ignore.is_empty() {
                 return Err(Failure::Call("--rename and --ignore need --weights".to_owned()));
             }
+            if let Some(weights) = &compiled.weights {
+                return Ok(weights.clone());
+            }
             complain("note", &format!("no --weights given: running with random weights of seed {}", self.seed));
             return Ok(init(&compiled.init_specs(), Scheme::He, self.seed)?);
         };

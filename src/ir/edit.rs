@@ -23,6 +23,11 @@ impl Net {
         self.graph[id].path = path;
     }
 
+    /// Says whether a node's path is a name that it is to keep.
+    pub fn set_labelled(&mut self, id: NodeId, labelled: bool) {
+        self.graph[id].labelled = labelled;
+    }
+
     /// Puts another operator in a node's place; operands and users stay.
     pub fn set_op(&mut self, id: NodeId, op: Op) {
         self.graph[id].op = op;

@@ -1,18 +1,60 @@
 //! A graph in its own language again: the flat form, one value a line, every default written out. Compiling it gives
 //! the same graph under the same paths.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::{Net, Node, NodeId, ValueId};
 use crate::data::preprocess::{Interpolation, Order, Preprocess, ResizeTo, Step};
 use crate::op::attr::{Operands, float_text};
+use crate::op::input::Input;
 use crate::op::{self, Op, Value};
 use crate::syntax::KEYWORDS;
 
 /// The flat form. Claims and the budgets of blocks are not part of it: they speak of the text that was expanded.
 pub fn flat(net: &Net) -> String {
     let mut text = format!("net {} {{\n", net.name);
+    text.push_str(&preamble(net));
+    let mut above = None;
+    for id in net.nodes() {
+        let node = net.node(id);
+        for allow in node.origin.allows.iter() {
+            let _ = writeln!(text, "  #[allow({allow})]");
+        }
+        if let Op::Input(input) = &node.op {
+            text.push_str(&input_line(net, id, input));
+            above = Some(ValueId::from(id));
+            continue;
+        }
+        above = line(&mut text, net, id, above);
+    }
+    for output in &net.outputs {
+        let train = output.train.map_or(String::new(), |weight| format!(": train weight {}", float_text(weight)));
+        let _ = writeln!(text, "  output {} = {}{train}", output.name, reference(net, output.value));
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// What stands in front of the layers: `preprocess`, the budget of the whole net, and the inputs.
+pub fn head(net: &Net) -> String {
+    let mut text = preamble(net);
+    for &id in &net.inputs {
+        if let Op::Input(input) = &net.node(id).op {
+            text.push_str(&input_line(net, id, input));
+        }
+    }
+    text
+}
+
+fn input_line(net: &Net, id: NodeId, input: &Input) -> String {
+    let conditions: Vec<&str> =
+        net.conditions.iter().filter(|(of, _)| *of == id).map(|(_, text)| text.as_str()).collect();
+    let place = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(", ")) };
+    format!("  input {}: {}{place}\n", net.node(id).path, input.shape.claim())
+}
+
+fn preamble(net: &Net) -> String {
+    let mut text = String::new();
     if let Some(preprocess) = &net.preprocess {
         let _ = writeln!(text, "  preprocess {{ {} }}", preprocess_text(preprocess));
     }
@@ -25,30 +67,6 @@ pub fn flat(net: &Net) -> String {
     if !bounds.is_empty() {
         let _ = writeln!(text, "  budget {{ {} }}", bounds.join("; "));
     }
-    let mut conditions: HashMap<NodeId, Vec<&str>> = HashMap::new();
-    for (of, condition) in &net.conditions {
-        conditions.entry(*of).or_default().push(condition);
-    }
-    let mut above = None;
-    for id in net.nodes() {
-        let node = net.node(id);
-        for allow in node.origin.allows.iter() {
-            let _ = writeln!(text, "  #[allow({allow})]");
-        }
-        if let Op::Input(input) = &node.op {
-            let conditions = conditions.remove(&id).unwrap_or_default();
-            let place = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(", ")) };
-            let _ = writeln!(text, "  input {}: {}{place}", node.path, input.shape.claim());
-            above = Some(ValueId::from(id));
-            continue;
-        }
-        above = line(&mut text, net, id, above);
-    }
-    for output in &net.outputs {
-        let train = output.train.map_or(String::new(), |weight| format!(": train weight {}", float_text(weight)));
-        let _ = writeln!(text, "  output {} = {}{train}", output.name, reference(net, output.value));
-    }
-    text.push_str("}\n");
     text
 }
 
@@ -79,7 +97,8 @@ fn labels(node: &Node) -> String {
     paths.map(|path| label(path)).collect::<Vec<_>>().join(", ")
 }
 
-fn reference(net: &Net, value: ValueId) -> String {
+/// A value as it is named by its path.
+pub fn reference(net: &Net, value: ValueId) -> String {
     let node = net.node(value.node);
     let other = (value.output as usize).checked_sub(1).and_then(|other| node.others.get(other));
     let path = other.unwrap_or(&node.path);
@@ -88,7 +107,7 @@ fn reference(net: &Net, value: ValueId) -> String {
 }
 
 /// A path as a label: between quotes unless each part is a word or a number.
-fn label(path: &str) -> String {
+pub fn label(path: &str) -> String {
     let plain = |part: &str| {
         let word = part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !KEYWORDS.contains(&part);
         let number = !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
@@ -97,7 +116,8 @@ fn label(path: &str) -> String {
     if path.split('.').all(plain) { path.to_owned() } else { Value::Str(path.to_owned()).to_string() }
 }
 
-fn written(value: &Value) -> String {
+/// A value as the language writes it.
+pub fn written(value: &Value) -> String {
     let text = value.to_string();
     match value {
         Value::Str(_) | Value::Word(_) => text,

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{self, Attr, Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -262,6 +263,92 @@ impl Operator for Activation {
         let at = if self.differentiates_by_result() { Ref::Result(0) } else { Ref::Operand(0) };
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[at, incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] =
+        &["Relu", "LeakyRelu", "Elu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Clip"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let x = node.live(0)?;
+        let float = |name: &str, default: f32| Ok::<f64, Unfit>(onnx::shortest(f64::from(node.attrs.float(name, default)?)));
+        let op = match node.op_type {
+            "Relu" => Activation::Relu,
+            "LeakyRelu" => Activation::LeakyRelu { slope: float("alpha", 0.01)? },
+            "Elu" => Activation::Elu { alpha: float("alpha", 1.0)? },
+            "Gelu" if node.attrs.text("approximate", "none")? == "tanh" => Activation::GeluTanh,
+            "Gelu" => Activation::Gelu,
+            "Sigmoid" => Activation::Sigmoid,
+            "HardSigmoid" => hard_sigmoid(float("alpha", 0.2)?, float("beta", 0.5)?)?,
+            "HardSwish" => Activation::HardSwish,
+            "Tanh" => Activation::Tanh { scale: 1.0, slope: 1.0 },
+            _ => clip(node)?,
+        };
+        node.pointwise(op, &x, Vec::new())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let x = g.operand(0);
+        match *self {
+            Activation::Relu => g.unary("Relu", Vec::new()),
+            Activation::Relu6 => g.clipped(Some(0.0), Some(6.0))?,
+            Activation::LeakyRelu { slope } => g.unary("LeakyRelu", vec![("alpha", Attr::Float(slope as f32))]),
+            Activation::Elu { alpha } => g.unary("Elu", vec![("alpha", Attr::Float(alpha as f32))]),
+            Activation::Gelu | Activation::GeluTanh if g.opset < 20 => {
+                return Err(Unfit::new("Gelu needs operator set 20: export with --opset 20 or later"));
+            }
+            Activation::Gelu => g.unary("Gelu", Vec::new()),
+            Activation::GeluTanh => g.unary("Gelu", vec![("approximate", Attr::Text("tanh".to_owned()))]),
+            Activation::Silu => {
+                let gate = g.between("Sigmoid", vec![x.clone()], Vec::new());
+                g.last("Mul", vec![x, gate], Vec::new());
+            }
+            Activation::Sigmoid => g.unary("Sigmoid", Vec::new()),
+            Activation::HardSigmoid => {
+                g.unary("HardSigmoid", vec![("alpha", Attr::Float(1.0 / 6.0)), ("beta", Attr::Float(0.5))]);
+            }
+            Activation::HardSwish if g.opset < 14 => {
+                let attrs = vec![("alpha", Attr::Float(1.0 / 6.0)), ("beta", Attr::Float(0.5))];
+                let gate = g.between("HardSigmoid", vec![x.clone()], attrs);
+                g.last("Mul", vec![x, gate], Vec::new());
+            }
+            Activation::HardSwish => g.unary("HardSwish", Vec::new()),
+            Activation::Tanh { scale, slope } => {
+                let mut x = x;
+                if slope != 1.0 {
+                    let slope = g.float(slope)?;
+                    x = g.between("Mul", vec![x, slope], Vec::new());
+                }
+                if scale == 1.0 {
+                    g.last("Tanh", vec![x], Vec::new());
+                } else {
+                    let bent = g.between("Tanh", vec![x], Vec::new());
+                    let scale = g.float(scale)?;
+                    g.last("Mul", vec![bent, scale], Vec::new());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A hard sigmoid of any slope.
+fn hard_sigmoid(slope: f64, shift: f64) -> Result<Activation, Unfit> {
+    if (slope as f32, shift as f32) == (1.0 / 6.0, 0.5) || ((slope * 6.0 - 1.0).abs() < 1e-5 && shift == 0.5) {
+        return Ok(Activation::HardSigmoid);
+    }
+    Err(Unfit::new(format!("its slope {slope} and shift {shift} are not those of hard_sigmoid")))
+}
+
+/// The function that has these bounds.
+fn clip(node: &Import) -> Result<Activation, Unfit> {
+    let bound = |at: usize, name: &str, none: f32| match node.known(at, name)? {
+        Some(bound) => bound.scalar().ok_or_else(|| Unfit::new("a bound is not one number")),
+        None => node.attrs.float(name, none),
+    };
+    match (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?) {
+        (0.0, 6.0) => Ok(Activation::Relu6),
+        (0.0, most) if f32::MAX <= most => Ok(Activation::Relu),
+        (least, most) => Err(Unfit::new(format!("its bounds {least} and {most} are not those of relu or relu6"))),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::onnx::{Export, Import, Live, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -67,6 +68,26 @@ impl Operator for Add {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         (0..g.inputs().len()).for_each(|at| g.set(Wrt::Operand(at), incoming));
+    }
+
+    const ONNX: &'static [&'static str] = &["Add", "Sum"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let lives = node.lives()?;
+        if let [only] = lives.as_slice() {
+            node.result(only.clone());
+            return Ok(());
+        }
+        let lives = node.alike(lives)?;
+        let made = node.emit_one(Add, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
+        node.result(Live { axes: lives[0].axes.clone(), ..made });
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let operands = g.operands();
+        g.last(if operands.len() == 2 { "Add" } else { "Sum" }, operands, Vec::new());
+        Ok(())
     }
 }
 

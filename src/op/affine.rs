@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::onnx::{self, Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -92,6 +93,57 @@ impl Operator for Affine {
         let scaled = Affine { scale: self.scale.clone(), shift: vec![0.0] };
         let scaled = g.emit(Op::Affine(scaled), &[incoming]);
         g.set(Wrt::Operand(0), scaled);
+    }
+
+    const ONNX: &'static [&'static str] = &["Add", "Sub", "Mul", "Div", "Neg"];
+
+    /// Arithmetic with one number.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if node.op_type == "Neg" {
+            let x = node.live(0)?;
+            return node.pointwise(Affine { scale: vec![-1.0], shift: vec![0.0] }, &x, Vec::new());
+        }
+        let (x, constant, first) = node.live_and_known()?;
+        let value = constant.scalar().filter(|_| constant.dims().len() <= x.axes.rank());
+        let value = value.ok_or_else(|| Unfit::new("its constant is not one number"))?;
+        let values = [onnx::shortest(f64::from(value))];
+        let each = |change: fn(f64) -> f64| values.iter().map(|&value| change(value)).collect::<Vec<f64>>();
+        let (scale, shift) = match (node.op_type, first) {
+            ("Add", _) => (vec![1.0], values.to_vec()),
+            ("Sub", false) => (vec![1.0], each(|value| -value)),
+            ("Sub", true) => (vec![-1.0], values.to_vec()),
+            ("Mul", _) => (values.to_vec(), vec![0.0]),
+            ("Div", false) => (each(f64::recip), vec![0.0]),
+            _ => return Err(Unfit::new("it divides a constant by a value")),
+        };
+        if !scale.iter().chain(&shift).all(|&value| (value as f32).is_finite()) {
+            return Err(Unfit::new("its constant is not finite"));
+        }
+        node.pointwise(Affine { scale, shift }, &x, Vec::new())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let scaled = self.scale.iter().any(|&scale| scale != 1.0);
+        let shifted = self.shift.iter().any(|&shift| shift != 0.0);
+        let x = g.operand(0);
+        match (scaled, shifted) {
+            (false, false) => g.unary("Identity", Vec::new()),
+            (true, false) => {
+                let scale = g.numbers(&self.scale)?;
+                g.last("Mul", vec![x, scale], Vec::new());
+            }
+            (false, true) => {
+                let shift = g.numbers(&self.shift)?;
+                g.last("Add", vec![x, shift], Vec::new());
+            }
+            (true, true) => {
+                let scale = g.numbers(&self.scale)?;
+                let scaled = g.between("Mul", vec![x, scale], Vec::new());
+                let shift = g.numbers(&self.shift)?;
+                g.last("Add", vec![scaled, shift], Vec::new());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
+use super::onnx::{self, Attr, Export, Import, Param, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -110,6 +111,48 @@ impl Operator for BatchNorm {
         // The form of inference, which a frozen one keeps in training.
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[incoming], if self.affine { &[0, 3] } else { &[1] });
+    }
+
+    const ONNX: &'static [&'static str] = &["BatchNormalization"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if node.attrs.flag("training_mode", false)? || 1 < node.outputs {
+            return Err(Unfit::new("it normalises by the statistics of the batch, as in training"));
+        }
+        if !node.attrs.flag("spatial", true)? {
+            return Err(Unfit::new("`spatial` = 0 has statistics for each position"));
+        }
+        // A flag of the first versions, which says nothing that a graph for inference does not say.
+        node.attrs.int("is_test", 1)?;
+        let x = node.live(0)?;
+        let x = node.whole(&x)?;
+        if node.axis_of(&x, 1)? != 0 {
+            return Err(Unfit::new("it normalises along another axis than the channels"));
+        }
+        let eps = f64::from(node.attrs.float("epsilon", 1e-5)?);
+        let kept = onnx::shortest(f64::from(node.attrs.float("momentum", 0.9)?));
+        let op = BatchNorm { eps: onnx::shortest(eps), momentum: onnx::shortest(1.0 - kept), affine: true };
+        if op.eps <= 0.0 {
+            return Err(Unfit::new("`epsilon` is not above 0"));
+        }
+        let leaves = ["weight", "bias", "running_mean", "running_var"];
+        let params = leaves.iter().enumerate().map(|(at, &leaf)| Ok(Param::new(leaf, node.weight(at + 1, leaf)?.clone())));
+        let params = params.collect::<Result<_, Unfit>>()?;
+        node.pointwise(op, &x, params)
+    }
+
+    /// Without a scale and a shift these are ones and zeros.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let c = g.inputs[0].0[0].as_u64().unwrap_or(0);
+        let (weight, bias) = if self.affine {
+            (g.param("weight"), g.param("bias"))
+        } else {
+            (g.floats(&[c], vec![1.0; c as usize])?, g.floats(&[c], vec![0.0; c as usize])?)
+        };
+        let inputs = vec![g.operand(0), weight, bias, g.param("running_mean"), g.param("running_var")];
+        let momentum = Attr::Float((1.0 - self.momentum) as f32);
+        g.last("BatchNormalization", inputs, vec![("epsilon", Attr::Float(self.eps as f32)), ("momentum", momentum)]);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
+use super::onnx::{self, Constant, Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -74,6 +75,51 @@ impl Operator for ChannelScale {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Param(0), Wrt::Param(1)], &[Ref::Operand(0), incoming], &[]);
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[0]);
+    }
+
+    const ONNX: &'static [&'static str] = &["Mul", "Div", "Add", "Sub"];
+
+    /// A product or a sum with one number for each channel.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let (x, constant, first) = node.live_and_known()?;
+        if first && matches!(node.op_type, "Sub" | "Div") {
+            return Err(Unfit::new("it takes a constant minus a value, or divided by one, for each channel"));
+        }
+        if constant.elements() == Some(1) {
+            return Err(Unfit::new("its constant is one number"));
+        }
+        let x = node.whole(&x)?;
+        let values = node.per_channel(constant, &x).ok_or_else(|| {
+            Unfit::new("its constant is neither one number nor one for each channel")
+        })?;
+        let c = x.shape.0[0].as_u64().ok_or_else(|| Unfit::new("the number of channels is not known"))?;
+        let of = |value: &dyn Fn(f32) -> f32| {
+            let numbers = (0..c as usize).map(|at| value(values[at.min(values.len() - 1)])).collect();
+            Constant::floats(&[c], numbers).map(|numbers| Constant { name: constant.name.clone(), ..numbers })
+        };
+        let (weight, bias) = match node.op_type {
+            "Mul" => (of(&|value| value), None),
+            "Div" => (of(&f32::recip), None),
+            "Add" => (of(&|_| 1.0), of(&|value| value)),
+            _ => (of(&|_| 1.0), of(&|value| -value)),
+        };
+        let weight = weight.ok_or_else(|| Unfit::new("it has too many channels"))?;
+        let op = ChannelScale { bias: bias.is_some() };
+        node.pointwise(op, &x, onnx::weight_and_bias(weight, bias.as_ref()))
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let (x, weight) = (g.operand(0), g.param("weight"));
+        let weight = g.per_channel(weight)?;
+        if !self.bias {
+            g.last("Mul", vec![x, weight], Vec::new());
+            return Ok(());
+        }
+        let scaled = g.between("Mul", vec![x, weight], Vec::new());
+        let bias = g.param("bias");
+        let bias = g.per_channel(bias)?;
+        g.last("Add", vec![scaled, bias], Vec::new());
+        Ok(())
     }
 }
 

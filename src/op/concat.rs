@@ -5,6 +5,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{GradBuilder, Wrt};
 use super::slice::Slice;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::onnx::{Attr, Export, Import, Live, Unfit};
 use crate::dim::{self, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -94,6 +95,31 @@ impl Operator for Concat {
             }
             start += size;
         }
+    }
+
+    const ONNX: &'static [&'static str] = &["Concat"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let lives = node.lives()?;
+        let rank = lives.first().map_or(0, |live| live.axes.rank());
+        let at = node.axis_at(node.attrs.int("axis", 1)?, rank)?;
+        if let [only] = lives.as_slice() {
+            node.result(only.clone());
+            return Ok(());
+        }
+        let lives = node.with_equal_axes(lives)?;
+        let widest = lives.iter().find(|live| !live.axes.0[at].is_empty()).unwrap_or(&lives[0]);
+        let axis = node.axis_of(widest, at)?;
+        let made = node.emit_one(Concat { axis }, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
+        let axes = widest.axes.resized(&made.shape);
+        node.result(Live { axes, ..made });
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let operands = g.operands();
+        g.last("Concat", operands, vec![("axis", Attr::Int(self.axis as i64 + 1))]);
+        Ok(())
     }
 }
 

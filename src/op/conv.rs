@@ -5,6 +5,7 @@ use super::geom::{DILATION, KERNEL, PAD, Padding, STRIDE, Windows, feature_map, 
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
+use super::onnx::{self, Attr, Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -135,6 +136,40 @@ impl Operator for Conv {
 
     fn gradient(&self, g: &mut GradBuilder) {
         products::gradient(self, g);
+    }
+
+    const ONNX: &'static [&'static str] = &["Conv"];
+
+    /// A convolution along one axis is one on maps of height 1.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let (x, rank) = node.map(0)?;
+        let weight = node.weight(1, "weight")?;
+        let weight = match weight.dims().as_slice() {
+            [_, _, _, _] if rank == 4 => weight.clone(),
+            &[out_c, in_c, k] if rank == 3 => weight.reshaped(&[out_c, in_c, 1, k]).unwrap_or_else(|| weight.clone()),
+            _ => return Err(Unfit::new("its weight has another rank than its operand")),
+        };
+        let dims = weight.dims();
+        let windows = node.windows(Some([dims[2], dims[3]]))?;
+        let bias = node.known(2, "bias")?;
+        let groups = u64::try_from(node.attrs.int("group", 1)?).ok().filter(|&groups| groups > 0);
+        let groups = groups.ok_or_else(|| Unfit::new("`group` is not positive"))?;
+        let op = Conv { out_c: dims[0], windows, groups, bias: bias.is_some() };
+        let params = onnx::weight_and_bias(weight, bias);
+        let made = node.emit_one(op, &[&x], params)?;
+        node.map_result(made, rank);
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let mut inputs = vec![g.operand(0), g.param("weight")];
+        inputs.extend(self.bias.then(|| g.param("bias")));
+        let mut attrs = onnx::windows::attributes(&self.windows);
+        if self.groups != 1 {
+            attrs.push(("group", Attr::Int(self.groups as i64)));
+        }
+        g.last("Conv", inputs, attrs);
+        Ok(())
     }
 }
 

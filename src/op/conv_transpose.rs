@@ -8,6 +8,7 @@ use super::gradient::{GradBuilder, Ref, Wrt};
 use super::products;
 use super::slice::Slice;
 use super::{Cost, Op, Operator, ParamSpec, Reach, Role, ShapeError, Window};
+use super::onnx::{self, Attr, Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -208,6 +209,90 @@ impl Operator for ConvTranspose {
             g.set(Wrt::Operand(0), gradient);
         }
     }
+
+    const ONNX: &'static [&'static str] = &["ConvTranspose"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let (x, rank) = node.map(0)?;
+        let weight = node.weight(1, "weight")?;
+        let weight = match weight.dims().as_slice() {
+            [_, _, _, _] if rank == 4 => weight.clone(),
+            &[in_c, out_c, k] if rank == 3 => weight.reshaped(&[in_c, out_c, 1, k]).unwrap_or_else(|| weight.clone()),
+            _ => return Err(Unfit::new("its weight has another rank than its operand")),
+        };
+        let dims = weight.dims();
+        let windows = node.windows(Some([dims[2], dims[3]]))?;
+        let output_pad = node.attrs.plane("output_padding", 0)?;
+        let output_pad = if rank == 3 { [0, output_pad[1]] } else { output_pad };
+        let bias = node.known(2, "bias")?;
+        let groups = u64::try_from(node.attrs.int("group", 1)?).ok().filter(|&groups| groups > 0);
+        let groups = groups.ok_or_else(|| Unfit::new("`group` is not positive"))?;
+        let (padding, output_pad) = transposed_padding(node, &windows, output_pad, &x.shape)?;
+        let op = ConvTranspose {
+            out_c: dims[1].saturating_mul(groups),
+            kernel: windows.kernel,
+            stride: windows.stride,
+            padding,
+            output_pad,
+            dilation: windows.dilation,
+            groups,
+            bias: bias.is_some(),
+        };
+        let params = onnx::weight_and_bias(weight, bias);
+        let made = node.emit_one(op, &[&x], params)?;
+        node.map_result(made, rank);
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let mut inputs = vec![g.operand(0), g.param("weight")];
+        inputs.extend(self.bias.then(|| g.param("bias")));
+        let windows = Windows {
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            padding: Padding::Sides(self.padding),
+            ceil: false,
+        };
+        let mut attrs = onnx::windows::attributes(&windows);
+        if self.groups != 1 {
+            attrs.push(("group", Attr::Int(self.groups as i64)));
+        }
+        if self.output_pad != [0, 0] {
+            attrs.push(("output_padding", Attr::Ints(self.output_pad.iter().map(|&pad| pad as i64).collect())));
+        }
+        g.last("ConvTranspose", inputs, attrs);
+        Ok(())
+    }
+}
+
+/// Padding and output padding of a node, which may give the size of the result instead.
+fn transposed_padding(
+    node: &Import,
+    windows: &Windows,
+    output_pad: [u64; 2],
+    input: &Shape,
+) -> Result<([u64; 4], [u64; 2]), Unfit> {
+    let wanted = node.attrs.plane("output_shape", 0)?;
+    let upper = match windows.padding {
+        Padding::Sides(sides) if wanted == [0, 0] => return Ok((sides, output_pad)),
+        Padding::Sides(_) | Padding::SameLower => false,
+        Padding::SameUpper => true,
+    };
+    let (mut sides, mut output_pad) = ([0; 4], output_pad);
+    for axis in [0, 1] {
+        let size = input.0[axis + 1].as_u64().ok_or_else(|| Unfit::new("its padding depends on the input's size"))?;
+        let stride = windows.stride[axis];
+        let whole = (size - 1) * stride + windows.extent(axis) + output_pad[axis];
+        let result = if wanted[axis] == 0 { size * stride } else { wanted[axis] };
+        let total = whole.saturating_sub(result);
+        output_pad[axis] += result.saturating_sub(whole);
+        (sides[axis], sides[axis + 2]) = (total / 2, total.div_ceil(2));
+        if !upper {
+            sides.swap(axis, axis + 2);
+        }
+    }
+    Ok((sides, output_pad))
 }
 
 impl ConvTranspose {

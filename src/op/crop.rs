@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, size_of, words};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis, geom};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -118,6 +119,24 @@ impl Operator for Crop {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("a rectangle is cut by slices"))
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let mut starts = Vec::new();
+        for axis in [0, 1] {
+            starts.push(match self.at {
+                At::Center => g.inputs[0].0[axis + 1].sub(&self.size[axis])?.floor_div(2)?,
+                At::Offset(offset) => offset[axis].into(),
+            });
+        }
+        let ends = starts.iter().zip(&self.size).map(|(start, size)| start.add(size)).collect::<Result<Vec<_>, _>>()?;
+        g.sliced(&[2, 3], &starts, &ends)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
+use super::onnx::{self, Attr, Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -74,6 +75,41 @@ impl Operator for Dropout {
     fn gradient(&self, g: &mut GradBuilder) {
         // In a net that is trained a product with a mask stands in its place.
         g.pass();
+    }
+
+    const ONNX: &'static [&'static str] = &["Dropout"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if 1 < node.outputs {
+            return Err(Unfit::new("its mask is used"));
+        }
+        let share = match node.known(1, "ratio")? {
+            Some(ratio) => ratio.scalar().ok_or_else(|| Unfit::new("its ratio is not one number"))?,
+            None => node.attrs.float("ratio", 0.5)?,
+        };
+        let training = node.known(2, "mode")?.and_then(super::onnx::Constant::scalar).is_some_and(|mode| mode != 0.0);
+        if training && share != 0.0 {
+            return Err(Unfit::new("it drops elements at random, as in training"));
+        }
+        node.attrs.int("seed", 0)?;
+        node.attrs.int("is_test", 1)?;
+        let x = node.live(0)?;
+        let p = onnx::shortest(f64::from(share));
+        if !(0.0..1.0).contains(&p) {
+            return Err(Unfit::new("its ratio is not between 0 and 1"));
+        }
+        node.pointwise(Dropout { p, channels: false }, &x, Vec::new())
+    }
+
+    /// Whole channels are dropped in training only, of which a model for inference says nothing.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        if g.opset < 12 {
+            g.unary("Dropout", vec![("ratio", Attr::Float(self.p as f32))]);
+            return Ok(());
+        }
+        let (x, ratio) = (g.operand(0), g.float(self.p)?);
+        g.last("Dropout", vec![x, ratio], Vec::new());
+        Ok(())
     }
 }
 

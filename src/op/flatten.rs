@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{GradBuilder, Wrt};
 use super::reshape::Reshape;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Attr, Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -59,6 +60,17 @@ impl Operator for Flatten {
         let to = g.inputs()[0].0.iter().cloned().map(Some).collect();
         let back = g.emit(Op::Reshape(Reshape { to }), &[incoming]);
         g.set(Wrt::Operand(0), back);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("it changes a tensor's axes only, and those are followed"))
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        g.unary("Flatten", vec![("axis", Attr::Int(1))]);
+        Ok(())
     }
 }
 

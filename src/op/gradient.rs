@@ -9,6 +9,7 @@ use super::{
     Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv,
     crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, rbf, slice, softmax, table_conv, upsample,
 };
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -283,4 +284,14 @@ impl Operator for Gradient {
 
     /// Gradients of gradients are not taken.
     fn gradient(&self, _g: &mut GradBuilder) {}
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("a gradient exists in training only"))
+    }
+
+    fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Err(Unfit::new("a gradient exists in training only"))
+    }
 }

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -49,6 +50,19 @@ impl Operator for Identity {
 
     fn gradient(&self, g: &mut GradBuilder) {
         g.pass();
+    }
+
+    const ONNX: &'static [&'static str] = &["Identity"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let x = node.live(0)?;
+        node.result(x);
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        g.unary("Identity", Vec::new());
+        Ok(())
     }
 }
 

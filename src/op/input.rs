@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Signature, Value};
 use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -54,4 +55,15 @@ impl Operator for Input {
     }
 
     fn gradient(&self, _g: &mut GradBuilder) {}
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("an input is no node"))
+    }
+
+    /// An input is declared, not computed.
+    fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Ok(())
+    }
 }

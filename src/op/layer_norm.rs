@@ -4,6 +4,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, axis, geom};
+use super::onnx::{self, Attr, Export, Import, Param, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -107,6 +108,53 @@ impl Operator for LayerNorm {
         let params: &[usize] = if self.affine { &[0] } else { &[] };
         let wrt = [Wrt::Operand(0), Wrt::Param(0), Wrt::Param(1)];
         g.backward(self, &wrt, &[Ref::Operand(0), incoming], params);
+    }
+
+    const ONNX: &'static [&'static str] = &["LayerNormalization"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if 1 < node.outputs {
+            return Err(Unfit::new("its mean or deviation is used"));
+        }
+        node.attrs.int("stash_type", 1)?;
+        let x = node.live(0)?;
+        let x = node.whole(&x)?;
+        let axis = node.axis_at(node.attrs.int("axis", -1)?, x.axes.rank())?;
+        if axis + 1 != x.axes.rank() || node.axis_of(&x, axis)? != 0 {
+            return Err(Unfit::new("it normalises over other axes than the channels"));
+        }
+        let eps = onnx::shortest(f64::from(node.attrs.float("epsilon", 1e-5)?));
+        let weight = node.weight(1, "scale")?;
+        let bias = match node.known(2, "shift")? {
+            Some(bias) => bias.clone(),
+            None => weight.map(|_| 0.0).ok_or_else(|| Unfit::new("its scale is too large"))?,
+        };
+        let params = vec![Param::new("weight", weight.clone()), Param::new("bias", bias)];
+        node.pointwise(LayerNorm { eps, affine: true }, &x, params)
+    }
+
+    /// A map is turned so that its channels come last.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        if g.opset < 17 {
+            return Err(Unfit::new("LayerNormalization needs operator set 17: export with --opset 17 or later"));
+        }
+        let is_map = g.inputs[0].rank() == 3;
+        let mut x = g.operand(0);
+        if is_map {
+            x = g.between("Transpose", vec![x], vec![("perm", Attr::Ints(vec![0, 2, 3, 1]))]);
+        }
+        let c = g.inputs[0].0[0].as_u64().unwrap_or(0);
+        let weight = if self.affine { g.param("weight") } else { g.floats(&[c], vec![1.0; c as usize])? };
+        let mut inputs = vec![x, weight];
+        inputs.extend(self.affine.then(|| g.param("bias")));
+        let attrs = vec![("axis", Attr::Int(-1)), ("epsilon", Attr::Float(self.eps as f32))];
+        if !is_map {
+            g.last("LayerNormalization", inputs, attrs);
+            return Ok(());
+        }
+        let y = g.between("LayerNormalization", inputs, attrs);
+        g.last("Transpose", vec![y], vec![("perm", Attr::Ints(vec![0, 3, 1, 2]))]);
+        Ok(())
     }
 }
 

@@ -1,10 +1,12 @@
 //! Fully connected layer.
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
-use super::geom::{known, vector};
+use super::conv::Conv;
+use super::geom::{Padding, Windows, known, vector};
 use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
+use super::onnx::{self, Attr, Constant, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -86,6 +88,92 @@ impl Operator for Linear {
     fn gradient(&self, g: &mut GradBuilder) {
         products::gradient(self, g);
     }
+
+    const ONNX: &'static [&'static str] = &["Gemm", "MatMul"];
+
+    /// A product with a matrix along the channels of a map is a convolution with a kernel of one.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let gemm = node.op_type == "Gemm";
+        let weight = node.weight(1, "matrix")?;
+        let &[rows, columns] = weight.dims().as_slice() else {
+            return Err(Unfit::new("its second operand is no matrix"));
+        };
+        if gemm && node.attrs.flag("transA", false)? {
+            return Err(Unfit::new("its first operand is transposed, so that it works across the batch"));
+        }
+        // ONNX multiplies x by [in, out] unless it is told that the matrix is transposed.
+        let is_transposed = gemm && node.attrs.flag("transB", false)?;
+        let mut weight = if is_transposed { weight.clone() } else { weight.permuted(&[1, 0]) };
+        let (out_n, in_n) = if is_transposed { (rows, columns) } else { (columns, rows) };
+        let alpha = if gemm { node.attrs.float("alpha", 1.0)? } else { 1.0 };
+        if alpha != 1.0 {
+            weight = weight.map(|value| alpha * value).ok_or_else(|| Unfit::new("its matrix is too large"))?;
+        }
+        let x = node.live(0)?;
+        if !gemm && x.axes.rank() > 2 {
+            return pointwise(node, &x, weight, [in_n, out_n]);
+        }
+        let bias = if gemm { gemm_bias(node, out_n)? } else { None };
+        let (x, order) = node.vector(&x)?;
+        if let Some(order) = order {
+            weight = columns_in_order(&weight, &order, in_n)?;
+        }
+        let op = Linear { features: out_n, bias: bias.is_some() };
+        let made = node.emit_one(op, &[&x], onnx::weight_and_bias(weight, bias.as_ref()))?;
+        node.result(made);
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let mut inputs = vec![g.operand(0), g.param("weight")];
+        inputs.extend(self.bias.then(|| g.param("bias")));
+        g.last("Gemm", inputs, vec![("transB", Attr::Int(1))]);
+        Ok(())
+    }
+}
+
+/// A product with a matrix along the channels of a map: a convolution with a kernel of one.
+fn pointwise(node: &mut Import, x: &Live, weight: Constant, [in_n, out_n]: [u64; 2]) -> Result<(), Unfit> {
+    let x = node.whole(x)?;
+    let last = x.axes.rank() - 1;
+    if x.shape.rank() != 3 || node.axis_of(&x, last)? != 0 {
+        return Err(Unfit::new("it multiplies along an axis that is not the channels"));
+    }
+    let weight = weight.reshaped(&[out_n, in_n, 1, 1]).ok_or_else(|| Unfit::new("its matrix has no such sizes"))?;
+    let windows = Windows { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
+    let op = Conv { out_c: out_n, windows, groups: 1, bias: false };
+    let made = node.emit_one(op, &[&x], onnx::weight_and_bias(weight, None))?;
+    let axes = x.axes.resized(&made.shape);
+    node.result(Live { axes, ..made });
+    Ok(())
+}
+
+/// The summand of a Gemm, times its factor, as one number for each feature.
+fn gemm_bias(node: &Import, out_n: u64) -> Result<Option<Constant>, Unfit> {
+    let beta = node.attrs.float("beta", 1.0)?;
+    let Some(bias) = node.known(2, "summand")? else { return Ok(None) };
+    let values = bias.along(2, 1).filter(|values| values.len() == 1 || values.len() as u64 == out_n);
+    let values = values.ok_or_else(|| Unfit::new("its summand is not one number for each feature"))?;
+    let all = (0..out_n as usize).map(|at| beta * values[at.min(values.len() - 1)]).collect();
+    let bias = Constant::floats(&[out_n], all).map(|all| Constant { name: bias.name.clone(), ..all });
+    bias.map(Some).ok_or_else(|| Unfit::new("its summand is too large"))
+}
+
+/// The columns of a matrix for a vector whose element `i` stands at `order[i]` of the operand's.
+fn columns_in_order(weight: &Constant, order: &[usize], in_n: u64) -> Result<Constant, Unfit> {
+    let wrong = || Unfit::new("its matrix does not fit its operand");
+    if order.len() as u64 != in_n {
+        return Err(wrong());
+    }
+    let old = weight.to_floats().ok_or_else(wrong)?;
+    let mut new = vec![0.0; old.len()];
+    for (row, from) in new.chunks_mut(order.len()).zip(old.rows()) {
+        for (&to, &value) in order.iter().zip(from) {
+            row[to] = value;
+        }
+    }
+    let moved = Constant::floats(&weight.dims(), new).ok_or_else(wrong)?;
+    Ok(Constant { name: weight.name.clone(), ..moved })
 }
 
 impl Backward for Linear {

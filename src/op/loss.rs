@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, add};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -94,6 +95,16 @@ impl Operator for Loss {
 
     fn gradient(&self, g: &mut GradBuilder) {
         g.backward(self, &[Wrt::Operand(0)], &[Ref::Operand(0), Ref::Operand(1)], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("a loss exists in training only"))
+    }
+
+    fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Err(Unfit::new("a loss exists in training only"))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
+use super::onnx::{self, Attr, Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -107,6 +108,35 @@ impl Operator for Lrn {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[Ref::Operand(0), incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &["LRN"];
+
+    /// Of an even number of channels ONNX takes the odd one behind, and this operator in front.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let (x, rank) = node.map(0)?;
+        let size = u64::try_from(node.attrs.int("size", 0)?).ok().filter(|size| size % 2 == 1);
+        let size = size.ok_or_else(|| Unfit::new("`size` is even, and its window then lies elsewhere"))?;
+        let float = |name: &str, default: f32| Ok::<f64, Unfit>(onnx::shortest(f64::from(node.attrs.float(name, default)?)));
+        let op = Lrn { size, alpha: float("alpha", 1e-4)?, beta: float("beta", 0.75)?, k: float("bias", 1.0)? };
+        let made = node.emit_one(op, &[&x], Vec::new())?;
+        node.map_result(made, rank);
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        if self.size.is_multiple_of(2) {
+            return Err(Unfit::new("LRN over an even number of channels lies elsewhere in ONNX; take an odd `size`"));
+        }
+        let float = |value: f64| Attr::Float(value as f32);
+        let attrs = vec![
+            ("size", Attr::Int(self.size as i64)),
+            ("alpha", float(self.alpha)),
+            ("beta", float(self.beta)),
+            ("bias", float(self.k)),
+        ];
+        g.unary("LRN", attrs);
+        Ok(())
     }
 }
 

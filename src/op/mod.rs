@@ -9,6 +9,7 @@ pub mod attr;
 pub mod axis;
 pub mod error;
 pub mod geom;
+pub mod onnx;
 mod products;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -21,6 +22,7 @@ use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
 use gradient::GradBuilder;
+use onnx::{Export, Import, Unfit};
 
 pub use attr::{ArgError, Call, Signature, Value};
 pub use error::ShapeError;
@@ -67,6 +69,21 @@ pub trait Operator: Sized {
 
     /// Emits the nodes that compute its gradients.
     fn gradient(&self, g: &mut GradBuilder);
+
+    /// The operators of ONNX whose nodes it may express; for one that several operators name, each is asked.
+    const ONNX: &'static [&'static str];
+
+    /// Makes layers of a node of one of [`ONNX`](Self::ONNX).
+    ///
+    /// # Errors
+    /// When it does not express the node.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit>;
+
+    /// Emits the nodes of ONNX that compute it in inference.
+    ///
+    /// # Errors
+    /// When ONNX has none.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit>;
 }
 
 /// A tensor that an operator owns.
@@ -215,6 +232,9 @@ impl Window {
     }
 }
 
+/// The rule by which an operator makes layers of a node; see [`Operator::from_onnx`].
+pub type Importer = fn(&mut Import) -> Result<(), Unfit>;
+
 macro_rules! ops {
     ($($(#[$doc:meta])* $module:ident::$variant:ident,)*) => {
         $(pub mod $module;)*
@@ -289,7 +309,30 @@ macro_rules! ops {
             pub fn gradient(&self, g: &mut GradBuilder) {
                 match self { $(Op::$variant(op) => op.gradient(g),)* }
             }
+
+            /// The rules of the operators that may express nodes of this operator of ONNX, in the order of the table.
+            pub fn importers(op_type: &str) -> Vec<Importer> {
+                let mut importers: Vec<Importer> = Vec::new();
+                $(if $module::$variant::ONNX.contains(&op_type) {
+                    importers.push($module::$variant::from_onnx);
+                })*
+                importers
+            }
+
+            /// See [`Operator::to_onnx`].
+            ///
+            /// # Errors
+            /// When ONNX has no nodes that compute it.
+            pub fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+                match self { $(Op::$variant(op) => op.to_onnx(g),)* }
+            }
         }
+
+        $(impl From<$module::$variant> for Op {
+            fn from(op: $module::$variant) -> Op {
+                Op::$variant(op)
+            }
+        })*
     };
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::onnx::{Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -87,6 +88,29 @@ impl Operator for Mul {
                 g.backward(self, &[Wrt::Operand(at)], &taken, &[]);
             }
         }
+    }
+
+    const ONNX: &'static [&'static str] = &["Mul"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let lives = node.lives()?;
+        let lives = node.alike_or_per_channel(lives)?;
+        let widest = lives.iter().find(|live| live.shape.0.get(1..).is_some_and(|plane| plane.iter().any(|size| *size != Dim::ONE)));
+        let axes = widest.unwrap_or(&lives[0]).axes.clone();
+        let made = node.emit_one(Mul, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
+        node.result(Live { axes, ..made });
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let mut operands = g.operands().into_iter();
+        let mut product = operands.next().unwrap_or_default();
+        let last = operands.next_back().unwrap_or_default();
+        for operand in operands {
+            product = g.between("Mul", vec![product, operand], Vec::new());
+        }
+        g.last("Mul", vec![product, last], Vec::new());
+        Ok(())
     }
 }
 

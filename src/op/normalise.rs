@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Signature, Value};
 use super::batch_norm::BatchNorm;
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -75,6 +76,16 @@ impl Operator for Normalise {
         let params: &[usize] = if self.norm.affine { &[0, 1] } else { &[] };
         let wrt = [Wrt::Operand(0), Wrt::Param(0), Wrt::Param(1)];
         g.backward(self, &wrt, &[Ref::Operand(0), Ref::Result(1), Ref::Result(2), incoming], params);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("normalisation by the statistics of a batch exists in training only"))
+    }
+
+    fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Err(Unfit::new("normalisation by the statistics of a batch exists in training only"))
     }
 }
 

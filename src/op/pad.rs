@@ -5,6 +5,7 @@ use super::axis::{self, undecided};
 use super::geom::inside;
 use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
+use super::onnx::{self, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -125,6 +126,49 @@ impl Operator for Pad {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &["Pad"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let x = node.live(0)?;
+        let x = node.whole(&x)?;
+        let mut sides = [0u64; 4];
+        for (at, before, after) in node.pads(x.axes.rank())? {
+            let axis = node.axis_of(&x, at)?;
+            if axis == 0 {
+                return Err(Unfit::new("it pads the channels"));
+            }
+            let wrong = || Unfit::new("it pads by negative numbers, which cuts cells off");
+            (sides[axis - 1], sides[axis + 1]) =
+                (u64::try_from(before).map_err(|_| wrong())?, u64::try_from(after).map_err(|_| wrong())?);
+        }
+        let value = node.pad_value()?;
+        let fill = match node.attrs.text("mode", "constant")? {
+            "constant" => Fill::Constant(onnx::shortest(f64::from(value))),
+            "reflect" => Fill::Reflect,
+            "edge" => Fill::Replicate,
+            other => return Err(Unfit::new(format!("`mode` = {other} is none of constant, reflect, edge"))),
+        };
+        if sides == [0; 4] {
+            node.result(x);
+            return Ok(());
+        }
+        let made = node.emit_one(Pad { sides, fill }, &[&x], Vec::new())?;
+        let axes = x.axes.resized(&made.shape);
+        node.result(Live { axes, ..made });
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let [top, left, bottom, right] = self.sides.map(|side| side as i64);
+        let pads = vec![0, 0, top, left, 0, 0, bottom, right];
+        let x = g.operand(0);
+        match self.fill {
+            Fill::Constant(value) => g.padded(x, pads, "constant", value),
+            Fill::Reflect => g.padded(x, pads, "reflect", 0.0),
+            Fill::Replicate => g.padded(x, pads, "edge", 0.0),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
+use super::onnx::{Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -104,6 +105,41 @@ impl Operator for PadShortcut {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &["Pad"];
+
+    /// Channels of zeros behind the others, or as many in front as behind.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let x = node.live(0)?;
+        let x = node.whole(&x)?;
+        let &[(at, before, after)] = node.pads(x.axes.rank())?.as_slice() else {
+            return Err(Unfit::new("it pads several axes"));
+        };
+        if node.axis_of(&x, at)? != 0 || node.attrs.text("mode", "constant")? != "constant" || node.pad_value()? != 0.0 {
+            return Err(Unfit::new("it pads other than the channels with zeros"));
+        }
+        let total = before.checked_add(after).and_then(|total| u64::try_from(total).ok());
+        let (Some(c), Some(total), true) = (x.shape.0[0].as_u64(), total, before == 0 || before == after / 2 || before == after) else {
+            return Err(Unfit::new("it pads the channels other than behind, or on both sides alike"));
+        };
+        let op = PadShortcut { channels: c + total, stride: [1, 1], both: before != 0 };
+        let made = node.emit_one(op, &[&x], Vec::new())?;
+        let axes = x.axes.resized(&made.shape);
+        node.result(Live { axes, ..made });
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let added = self.channels - g.inputs[0].0[0].as_u64().unwrap_or(self.channels);
+        let before = if self.both { added / 2 } else { 0 };
+        let mut x = g.operand(0);
+        if self.stride != [1, 1] {
+            let [s_h, s_w] = self.stride.map(|stride| stride as i64);
+            x = g.strided(x, &[2, 3], &[s_h, s_w])?;
+        }
+        let pads = vec![0, before as i64, 0, 0, 0, (added - before) as i64, 0, 0];
+        g.padded(x, pads, "constant", 0.0)
     }
 }
 

@@ -5,6 +5,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::vector;
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -96,6 +97,23 @@ impl Operator for Rbf {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[Ref::Operand(0), incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("distances to fixed codes have no operator of their own"))
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let width = self.codes.first().map_or(0, Vec::len) as u64;
+        let values = self.codes.iter().flatten().map(|&value| value as f32).collect();
+        let codes = g.floats(&[self.codes.len() as u64, width], values)?;
+        let x = g.operand(0);
+        let row = g.unsqueezed(x, 1)?;
+        let difference = g.between("Sub", vec![row, codes], Vec::new());
+        let square = g.between("Mul", vec![difference.clone(), difference], Vec::new());
+        g.reduced("ReduceSum", square, &[2], false)
     }
 }
 

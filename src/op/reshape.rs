@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::axis::{self, undecided};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -107,6 +108,21 @@ impl Operator for Reshape {
         let to = g.inputs()[0].0.iter().cloned().map(Some).collect();
         let back = g.emit(Op::Reshape(Reshape { to }), &[incoming]);
         g.set(Wrt::Operand(0), back);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("it changes a tensor's axes only, and those are followed"))
+    }
+
+    /// The batch is copied.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let mut to = vec![Dim::ZERO];
+        to.extend(g.outputs[0].0.iter().cloned());
+        let (x, to) = (g.operand(0), g.dims(&to)?);
+        g.last("Reshape", vec![x, to], Vec::new());
+        Ok(())
     }
 }
 

@@ -3,7 +3,8 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, geom};
-use crate::dim::DimError;
+use super::onnx::{Atom, Attr, Axes, Export, Import, Of, Unfit};
+use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
 /// Channels dealt out from their groups in turn: with `k = c / groups`, `out[i · groups + g] = in[g · k + i]`, as
@@ -82,6 +83,50 @@ impl Operator for ChannelShuffle {
         let back = g.emit(Op::ChannelShuffle(back), &[incoming]);
         g.set(Wrt::Operand(0), back);
     }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("it changes the order of a tensor's axes only, and that is followed"))
+    }
+
+    /// The channels cut into groups, the two axes changed about, and joined again.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let [c, h, w] = [0, 1, 2].map(|axis| g.inputs[0].0[axis].clone());
+        let each = c.exact_div(self.groups)?;
+        let cut = g.dims(&[Dim::ZERO, self.groups.into(), each, h.clone(), w.clone()])?;
+        let x = g.operand(0);
+        let groups = g.between("Reshape", vec![x, cut], Vec::new());
+        let dealt = g.between("Transpose", vec![groups], vec![("perm", Attr::Ints(vec![0, 2, 1, 3, 4]))]);
+        let joined = g.dims(&[Dim::ZERO, c, h, w])?;
+        g.last("Reshape", vec![dealt, joined], Vec::new());
+        Ok(())
+    }
+}
+
+impl ChannelShuffle {
+    /// The shuffle that brings channels into the order of these axes, and the axes on its result.
+    pub fn of_axes(axes: &Axes, shape: &Shape) -> Option<(ChannelShuffle, Axes)> {
+        let channels: Vec<&Atom> = axes.atoms().into_iter().filter(|atom| atom.of == Of::Axis(0)).collect();
+        let [fast, slow] = channels.as_slice() else { return None };
+        let (groups, each) = (slow_size(slow, fast)?, fast.size.as_u64()?);
+        if shape.rank() != 3 || groups.checked_mul(each) != shape.0[0].as_u64() {
+            return None;
+        }
+        // On the result the first of them is the slow one.
+        let moved = |atom: &Atom| match (atom.of, atom.step) {
+            (Of::Axis(0), 1) => Atom { step: groups, ..atom.clone() },
+            (Of::Axis(0), _) => Atom { step: 1, ..atom.clone() },
+            _ => atom.clone(),
+        };
+        let axes = Axes(axes.0.iter().map(|axis| axis.iter().map(moved).collect()).collect()).rejoined();
+        axes.in_order().then_some((ChannelShuffle { groups }, axes))
+    }
+}
+
+/// The size of the slow one of two atoms that are the whole of an axis, the fast one of which comes first.
+fn slow_size(slow: &Atom, fast: &Atom) -> Option<u64> {
+    (fast.step == 1 && Some(slow.step) == fast.size.as_u64()).then(|| slow.size.as_u64()).flatten()
 }
 
 #[cfg(test)]

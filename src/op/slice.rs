@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis};
+use super::onnx::{Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -88,6 +89,37 @@ impl Operator for Slice {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &["Slice"];
+
+    /// A layer for each axis that is cut. Every so many-th position of height and width is a pooling of single cells.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let x = node.live(0)?;
+        let mut x = node.whole(&x)?;
+        let mut stride = [1, 1];
+        for (at, range) in node.ranges(&x)? {
+            let axis = node.axis_of(&x, at)?;
+            if range.step != 1 {
+                let axis = axis.checked_sub(1).ok_or_else(|| Unfit::new("it takes every so many-th channel"))?;
+                stride[axis] = range.step;
+            }
+            if range.start != 0 || range.end != x.shape.0[axis] {
+                let op = Slice { start: range.start, end: range.end, axis };
+                let made = node.emit_one(op, &[&x], Vec::new())?;
+                x = Live { axes: x.axes.resized(&made.shape), ..made };
+            }
+        }
+        if stride != [1, 1] {
+            let made = node.emit_one(super::pool::Pool::subsampling(stride), &[&x], Vec::new())?;
+            x = Live { axes: x.axes.resized(&made.shape), ..made };
+        }
+        node.result(x);
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        g.sliced(&[self.axis as i64 + 1], &[self.start.into()], std::slice::from_ref(&self.end))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::onnx::{Attr, Export, Import, Live, Target, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -88,6 +89,41 @@ impl Operator for Softmax {
     fn gradient(&self, g: &mut GradBuilder) {
         let incoming = g.incoming(0);
         g.backward(self, &[Wrt::Operand(0)], &[Ref::Result(0), incoming], &[]);
+    }
+
+    const ONNX: &'static [&'static str] = &["Softmax", "LogSoftmax"];
+
+    /// Before operator set 13 all axes from `axis` on are one.
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let log = node.op_type == "LogSoftmax";
+        let x = node.live(0)?;
+        let rank = x.axes.rank();
+        let at = node.axis_at(node.attrs.int("axis", if node.opset < 13 { 1 } else { -1 })?, rank)?;
+        let wide = (at..rank).filter(|&axis| !x.axes.0[axis].is_empty()).count();
+        if node.opset < 13 && 1 < wide {
+            if at != 1 {
+                return Err(Unfit::new("it works along several axes, some of them by themselves"));
+            }
+            let flat = Live { axes: x.axes.reshaped(&[Target::Size(x.axes.dims()?[0].clone()), Target::Rest])?, ..x.clone() };
+            let flat = node.settled(&flat)?;
+            let made = node.emit_one(Softmax { axis: 0, log }, &[&flat], Vec::new())?;
+            let dims: Vec<Target> = x.axes.dims()?.into_iter().map(Target::Size).collect();
+            node.result(Live { axes: made.axes.reshaped(&dims)?, ..made });
+            return Ok(());
+        }
+        let at = if node.opset < 13 { (at..rank).find(|&axis| !x.axes.0[axis].is_empty()).unwrap_or(at) } else { at };
+        let x = node.whole(&x)?;
+        let axis = node.axis_of(&x, at)?;
+        node.pointwise(Softmax { axis, log }, &x, Vec::new())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let rank = g.inputs[0].rank() + 1;
+        if g.opset < 13 && self.axis + 2 != rank {
+            return Err(Unfit::new("softmax of a map needs operator set 13: export with --opset 13 or later"));
+        }
+        g.unary(if self.log { "LogSoftmax" } else { "Softmax" }, vec![("axis", Attr::Int(self.axis as i64 + 1))]);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use super::slice::copy_range;
 use super::gradient::{GradBuilder, Ref, Wrt};
 use super::concat::Concat;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
+use super::onnx::{Attr, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -123,6 +124,73 @@ impl Operator for Split {
         let whole = g.emit(Op::Concat(Concat { axis: self.axis }), &parts);
         g.set(Wrt::Operand(0), whole);
     }
+
+    const ONNX: &'static [&'static str] = &["Split"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let x = node.live(0)?;
+        let x = node.whole(&x)?;
+        let at = node.axis_at(node.attrs.int("axis", 0)?, x.axes.rank())?;
+        let count = node.attrs.int("num_outputs", node.outputs as i64)? as u64;
+        let sizes = match node.known(1, "list of sizes")? {
+            Some(sizes) => Some(sizes.ints().ok_or_else(|| Unfit::new("its sizes are no integers"))?),
+            None => node.attrs.ints("split")?.map(<[i64]>::to_vec),
+        };
+        if node.outputs == 1 && sizes.as_ref().is_none_or(|sizes| sizes.len() == 1) {
+            node.result(x);
+            return Ok(());
+        }
+        let axis = node.axis_of(&x, at)?;
+        let parts = parts_of(sizes, count, &x.shape.0[axis])?;
+        let made = node.emit(Split { parts, axis }, &[&x], Vec::new())?;
+        for part in made {
+            let axes = x.axes.resized(&part.shape);
+            node.result(Live { axes, ..part });
+        }
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let axis = ("axis", Attr::Int(self.axis as i64 + 1));
+        let x = g.operand(0);
+        let sizes: Option<Vec<i64>> = match &self.parts {
+            Parts::Equal(_) => None,
+            Parts::Sizes(sizes) => Some(sizes.iter().map(|&size| size as i64).collect()),
+        };
+        match (sizes, &self.parts) {
+            (Some(sizes), _) if g.opset < 13 => g.unary("Split", vec![axis, ("split", Attr::Ints(sizes))]),
+            (Some(sizes), _) => {
+                let sizes = g.ints(sizes)?;
+                g.last("Split", vec![x, sizes], vec![axis]);
+            }
+            (None, Parts::Equal(count)) if 18 <= g.opset => {
+                g.unary("Split", vec![axis, ("num_outputs", Attr::Int(*count as i64))]);
+            }
+            (None, _) => g.unary("Split", vec![axis]),
+        }
+        Ok(())
+    }
+}
+
+/// The parts of an axis, from a list of sizes or a number of parts, of which the last may be smaller.
+fn parts_of(sizes: Option<Vec<i64>>, count: u64, size: &Dim) -> Result<Parts, Unfit> {
+    if let Some(sizes) = sizes {
+        let sizes: Option<Vec<u64>> = sizes.into_iter().map(|size| u64::try_from(size).ok().filter(|&size| size > 0)).collect();
+        let sizes = sizes.ok_or_else(|| Unfit::new("a part is empty"))?;
+        let equal = sizes.iter().all(|part| *part == sizes[0]);
+        return Ok(if equal && !sizes.is_empty() { Parts::Equal(sizes.len() as u64) } else { Parts::Sizes(sizes) });
+    }
+    if count == 0 || MAX_PARTS < count {
+        return Err(Unfit::new(format!("it has {count} parts")));
+    }
+    if size.divisible_by(count) == Some(true) {
+        return Ok(Parts::Equal(count));
+    }
+    let known = size.as_u64().ok_or_else(|| Unfit::new("its parts depend on the input's size"))?;
+    let each = known.div_ceil(count);
+    let last = known.checked_sub(each * (count - 1)).filter(|&last| last > 0);
+    let last = last.ok_or_else(|| Unfit::new("a part is empty"))?;
+    Ok(Parts::Sizes((1..count).map(|_| each).chain([last]).collect()))
 }
 
 fn sum_text(sizes: &[u64]) -> String {

@@ -5,6 +5,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{GradBuilder, Wrt};
 use super::affine::Affine;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
+use super::onnx::{Export, Import, Live, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -58,6 +59,22 @@ impl Operator for Sub {
             let negative = g.emit(Op::Affine(Affine { scale: vec![-1.0], shift: vec![0.0] }), &[incoming]);
             g.set(Wrt::Operand(1), negative);
         }
+    }
+
+    const ONNX: &'static [&'static str] = &["Sub"];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let lives = node.lives()?;
+        let lives = node.alike(lives)?;
+        let made = node.emit_one(Sub, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
+        node.result(Live { axes: lives[0].axes.clone(), ..made });
+        Ok(())
+    }
+
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let operands = g.operands();
+        g.last("Sub", operands, Vec::new());
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use super::geom::{DILATION, KERNEL, PAD, Padding, STRIDE, Windows, feature_map, 
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
+use super::onnx::{self, Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -121,6 +122,30 @@ impl Operator for TableConv {
 
     fn gradient(&self, g: &mut GradBuilder) {
         products::gradient(self, g);
+    }
+
+    const ONNX: &'static [&'static str] = &[];
+
+    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
+        Err(Unfit::new("a connection table has no operator of its own"))
+    }
+
+    /// As a convolution whose other weights are zero.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let in_c = g.inputs[0].0[0].as_u64().unwrap_or(0);
+        let taps = self.windows.taps() as usize;
+        let listed = g.values("weight")?;
+        let mut weight = vec![0.0; self.table.len() * in_c as usize * taps];
+        let entries = self.table.iter().enumerate().flat_map(|(o, row)| row.iter().map(move |&i| (o, i as usize)));
+        for ((o, i), kernel) in entries.zip(listed.chunks(taps)) {
+            weight[(o * in_c as usize + i) * taps..][..taps].copy_from_slice(kernel);
+        }
+        let [k_h, k_w] = self.windows.kernel;
+        let weight = g.floats(&[self.table.len() as u64, in_c, k_h, k_w], weight)?;
+        let mut inputs = vec![g.operand(0), weight];
+        inputs.extend(self.bias.then(|| g.param("bias")));
+        g.last("Conv", inputs, onnx::windows::attributes(&self.windows));
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, word
 use super::geom::{DILATION, PAD, Padding, Windows, feature_map};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window};
+use super::onnx::{self, Attr, Export, Import, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -70,6 +71,12 @@ static SIGNATURES: [Signature; 2] = [
 ];
 
 impl Pool {
+    /// Every so many-th position of height and width: the maxima of windows of one cell.
+    pub fn subsampling(stride: [u64; 2]) -> Pool {
+        let windows = Windows { kernel: [1, 1], stride, dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
+        Pool { function: Function::Max, extent: Extent::Windows(windows) }
+    }
+
     fn layer(&self) -> &'static str {
         match self.function {
             Function::Max => "maxpool",
@@ -228,6 +235,134 @@ impl Operator for Pool {
         };
         g.backward(self, &[Wrt::Operand(0)], &operands, &[]);
     }
+
+    const ONNX: &'static [&'static str] = &[
+        "MaxPool",
+        "AveragePool",
+        "GlobalMaxPool",
+        "GlobalAveragePool",
+        "ReduceMean",
+        "ReduceMax",
+    ];
+
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        match node.op_type {
+            "ReduceMean" => return reduction(node, Function::Average { count_pad: false }),
+            "ReduceMax" => return reduction(node, Function::Max),
+            _ => {}
+        }
+        if 1 < node.outputs {
+            return Err(Unfit::new("the places of its maxima are used"));
+        }
+        node.attrs.int("storage_order", 0)?;
+        let (x, rank) = node.map(0)?;
+        let op = match node.op_type {
+            "GlobalMaxPool" => Pool { function: Function::Max, extent: Extent::Global },
+            "GlobalAveragePool" => Pool { function: Function::Average { count_pad: false }, extent: Extent::Global },
+            "MaxPool" => Pool { function: Function::Max, extent: Extent::Windows(node.windows(None)?) },
+            _ => averaging(node)?,
+        };
+        let made = node.emit_one(op, &[&x], Vec::new())?;
+        node.map_result(made, rank);
+        Ok(())
+    }
+
+    /// Adaptive pooling whose parts are all alike is a pooling of windows.
+    fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        let windows = match self.extent {
+            Extent::Global => {
+                g.unary(if self.function == Function::Max { "GlobalMaxPool" } else { "GlobalAveragePool" }, Vec::new());
+                return Ok(());
+            }
+            Extent::Windows(windows) => windows,
+            Extent::Adaptive(to) => equal_parts(to, &g.inputs[0])?,
+        };
+        let mut attrs = onnx::windows::attributes(&windows);
+        if let Function::Average { count_pad } = self.function {
+            if count_pad {
+                attrs.push(("count_include_pad", Attr::Int(1)));
+            }
+            g.unary("AveragePool", attrs);
+        } else {
+            g.unary("MaxPool", attrs);
+        }
+        Ok(())
+    }
+}
+
+/// Average pooling, as a node has it.
+fn averaging(node: &Import) -> Result<Pool, Unfit> {
+    let windows = node.windows(None)?;
+    if windows.dilation != [1, 1] {
+        return Err(Unfit::new("it averages cells that are not neighbours"));
+    }
+    let count_pad = node.attrs.flag("count_include_pad", false)?;
+    if count_pad && !matches!(windows.padding, Padding::Sides(_)) {
+        return Err(Unfit::new("it counts padding that depends on the input's size"));
+    }
+    // Without padding there is nothing to count, and `count_pad` is left at its default.
+    let none = windows.padding == Padding::Sides([0; 4]);
+    Ok(Pool { function: Function::Average { count_pad: count_pad || none }, extent: Extent::Windows(windows) })
+}
+
+/// A reduction over height and width, or over one of them.
+fn reduction(node: &mut Import, function: Function) -> Result<(), Unfit> {
+    let x = node.live(0)?;
+    let x = node.whole(&x)?;
+    let rank = x.axes.rank();
+    let listed = match node.known(1, "list of axes")? {
+        Some(axes) => axes.ints(),
+        None => node.attrs.ints("axes")?.map(<[i64]>::to_vec),
+    };
+    let keep = node.attrs.flag("keepdims", true)?;
+    let noop = node.attrs.flag("noop_with_empty_axes", false)?;
+    let listed = listed.filter(|listed| noop || !listed.is_empty()).unwrap_or_else(|| (0..rank as i64).collect());
+    let at = listed.iter().map(|&axis| node.axis_at(axis, rank)).collect::<Result<Vec<_>, _>>()?;
+    let mut over = [false; 3];
+    for &at in at.iter().filter(|&&at| !x.axes.0[at].is_empty()) {
+        over[node.axis_of(&x, at)?] = true;
+    }
+    let [h, w] = match (over, x.shape.chw()) {
+        ([false, true, true], Some(_)) => [None, None],
+        ([false, true, false], Some((_, h, w))) => [h.as_u64(), Some(1)].map(|size| size.filter(|_| *w != Dim::ONE)),
+        ([false, false, true], Some((_, h, w))) => [Some(1), w.as_u64()].map(|size| size.filter(|_| *h != Dim::ONE)),
+        ([false, false, false], _) => [Some(1), Some(1)],
+        _ => return Err(Unfit::new("it reduces other axes than height and width")),
+    };
+    let extent = match (h, w) {
+        (Some(1), Some(1)) => None,
+        (Some(h), Some(w)) => Some(Extent::Windows(Windows {
+            kernel: [h, w],
+            stride: [h, w],
+            dilation: [1, 1],
+            padding: Padding::Sides([0; 4]),
+            ceil: false,
+        })),
+        _ => Some(Extent::Global),
+    };
+    let function = match (function, extent) {
+        (Function::Average { .. }, Some(Extent::Windows(_))) => Function::Average { count_pad: true },
+        (function, _) => function,
+    };
+    let mut made = match extent {
+        Some(extent) => node.emit_one(Pool { function, extent }, &[&x], Vec::new())?,
+        None => x.clone(),
+    };
+    let mut kept = 0..;
+    made.axes = x.axes.resized(&made.shape);
+    made.axes.0.retain(|_| keep || !at.contains(&kept.next().unwrap_or(0)));
+    node.result(made);
+    Ok(())
+}
+
+/// The windows that are the parts of an adaptive pooling.
+fn equal_parts(to: [u64; 2], input: &Shape) -> Result<Windows, Unfit> {
+    let mut kernel = [1, 1];
+    for axis in [0, 1] {
+        let size = input.0[axis + 1].as_u64().filter(|size| size % to[axis] == 0);
+        kernel[axis] = size.ok_or_else(|| Unfit::new("adaptive pooling to parts of different sizes has no operator"))? / to[axis];
+    }
+    Ok(Windows { kernel, stride: kernel, dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false })
 }
 
 impl Backward for Pool {

@@ -1,0 +1,684 @@
+//! From the nodes of a model to the layers of a net.
+//!
+//! Nodes are gone through in the order of the file. What is known is computed (`fold`), what only changes axes is
+//! followed (`views`), and the rest is given to the operators that express it ([`Op::importers`]). A node that fails makes
+//! its results failed, and what takes these stays quiet: the list of what is not expressed holds causes only.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+
+use super::error::{OnnxError, UnfitNode, show};
+use super::fold::{fold, folds};
+use super::proto::{Attribute, Function, Graph, Message, Model, Node, Size, ValueInfo, tensor_name};
+use super::tensor::{External, decode, is_float};
+use super::views::view;
+use crate::dim::Dim;
+use crate::ir::{self, Net, NodeId, ValueId};
+use crate::op::Op;
+use crate::op::input::Input;
+use crate::op::onnx::{Arg, Attr, Attributes, Axes, BATCH, Constant, Import, Live, Param, Source, Unfit};
+use crate::shape::Shapes;
+use crate::tensor::Shape;
+
+/// Nodes that a model may come to, with those of its functions as often as they are called.
+const MAX_NODES: usize = 1_000_000;
+/// Functions and branches inside one another.
+const MAX_DEPTH: usize = 64;
+
+/// A model as a graph of layers, nothing yet tidied or named.
+#[derive(Debug, Default)]
+pub struct Lowered {
+    /// The net. Its paths are `n0`, `n1`, …
+    pub net: Net,
+    /// The shape of every value.
+    pub shapes: Shapes,
+    /// The tensors of each node.
+    pub params: HashMap<NodeId, Vec<Param>>,
+    /// The name of the model's node that each node comes from.
+    pub origins: HashMap<NodeId, Rc<str>>,
+    /// Inputs and outputs whose axes the model has in another order.
+    pub turned: Vec<Turned>,
+}
+
+/// An input or output whose axes lie differently in the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turned {
+    /// Its name in the net.
+    pub name: String,
+    /// For each axis of the model's tensor behind the batch, the axis of the net's value: `[1, 2, 0]` for channels last.
+    /// Axes of size 1 that the model's tensor lacks come last.
+    pub order: Vec<usize>,
+}
+
+/// How a model is read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Inputs that are fixed, so that they are weights or sizes.
+    pub fixed: BTreeMap<String, Constant>,
+    /// Whether the first axis of tensors is an axis as any, and the net computes one sample.
+    pub unbatched: bool,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+enum Value {
+    Known(Constant),
+    Live(Live),
+    /// A tensor of the file, not yet looked at.
+    Stored(usize),
+    /// What a failed node should have made.
+    Failed,
+}
+
+/// Names in a graph; branches see those around them.
+type Names<'a> = HashMap<&'a str, Value>;
+
+struct Lowering<'a> {
+    tensors: Vec<Message<'a>>,
+    external: External,
+    functions: HashMap<(&'a str, &'a str), Function<'a>>,
+    opset: i64,
+    reading: &'a Reading,
+    values: Vec<ValueId>,
+    made: Lowered,
+    unfit: Vec<UnfitNode>,
+    nodes: usize,
+    /// Names that some node takes, or that an output has.
+    used: HashSet<&'a str>,
+}
+
+/// Reads the graph of a model.
+///
+/// # Errors
+/// When the file is damaged or contradicts itself, or has nodes that no layers express: all of these are listed.
+pub fn lower<'a>(model: &Model<'a>, external: External, reading: &'a Reading) -> Result<Lowered, OnnxError> {
+    let Some(graph) = model.graph else {
+        return Err(OnnxError::wrong("the file has no graph", "it is no ONNX model; fetch or export it again"));
+    };
+    let graph = Graph::read(graph)?;
+    let mut functions = HashMap::new();
+    for message in &model.functions {
+        let function = Function::read(message)?;
+        functions.insert(function.key, function);
+    }
+    let mut lowering = Lowering {
+        tensors: Vec::new(),
+        external,
+        functions,
+        opset: opset_of(&model.opsets)?,
+        reading,
+        values: Vec::new(),
+        made: Lowered::default(),
+        unfit: Vec::new(),
+        nodes: 0,
+        used: graph.outputs.iter().map(|output| output.name).collect(),
+    };
+    lowering.made.net.name = graph.name.to_owned();
+    let mut names = Names::new();
+    lowering.tensors(&graph, &mut names)?;
+    lowering.inputs(&graph, &mut names)?;
+    lowering.body(&graph.nodes, &mut names, &HashMap::new(), 0)?;
+    lowering.outputs(&graph, &names)?;
+    if lowering.unfit.is_empty() { Ok(lowering.made) } else { Err(OnnxError::Unfit(lowering.unfit)) }
+}
+
+fn opset_of(opsets: &[(&str, i64)]) -> Result<i64, OnnxError> {
+    let own = opsets.iter().find(|(domain, _)| matches!(*domain, "" | "ai.onnx")).map(|&(_, version)| version);
+    match own {
+        Some(version) if version < 7 => Err(OnnxError::wrong(
+            format!("the model uses operator set {version}, and sets from 7 on are read"),
+            "convert it with onnx.version_converter.convert_version(model, 13)",
+        )),
+        Some(version) => Ok(version),
+        None => Err(OnnxError::wrong("the model does not say which operator set it uses", "export it again")),
+    }
+}
+
+impl<'a> Lowering<'a> {
+    fn tensors(&mut self, graph: &Graph<'a>, names: &mut Names<'a>) -> Result<(), OnnxError> {
+        if graph.sparse {
+            return Err(OnnxError::wrong("the model has sparse tensors", "export it with dense weights"));
+        }
+        for message in &graph.initializers {
+            names.insert(tensor_name(message)?, Value::Stored(self.tensors.len()));
+            self.tensors.push(message);
+        }
+        Ok(())
+    }
+
+    fn inputs(&mut self, graph: &Graph<'a>, names: &mut Names<'a>) -> Result<(), OnnxError> {
+        for fixed in self.reading.fixed.keys() {
+            if !graph.inputs.iter().any(|input| input.name == fixed) {
+                let what = format!("`{}` is fixed, and the model has no input of that name", show(fixed));
+                let names: Vec<String> = graph.inputs.iter().map(|input| show(input.name)).collect();
+                return Err(OnnxError::wrong(what, format!("its inputs are {}", names.join(", "))));
+            }
+        }
+        for input in &graph.inputs {
+            if let Some(constant) = self.reading.fixed.get(input.name) {
+                names.insert(input.name, Value::Known(constant.clone()));
+            } else if !names.contains_key(input.name) {
+                let value = self.input(input, graph)?;
+                names.insert(input.name, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, input: &ValueInfo<'a>, graph: &Graph<'a>) -> Result<Value, OnnxError> {
+        let name = show(input.name);
+        let wrong =
+            |what: String| OnnxError::wrong(what, "fix the input's sizes in the model, or give its value with --fix");
+        if input.element != 0 && !is_float(input.element) {
+            // An input that nobody needs does no harm, and one that is needed is named there.
+            return Ok(Value::Failed).inspect(|_| {
+                self.report(input.name, "Input", "it holds no floats; fix it with --fix");
+            });
+        }
+        let Some(dims) = &input.dims else { return Err(wrong(format!("input `{name}` has no shape"))) };
+        if dims.len() > 8 {
+            return Err(wrong(format!("input `{name}` has {} axes", dims.len())));
+        }
+        let mut sizes = Vec::new();
+        for (at, dim) in dims.iter().enumerate() {
+            sizes.push(match *dim {
+                Size::Known(size) if 0 < size && size <= i64::from(u32::MAX) => Dim::known(i128::from(size)),
+                Size::Known(size) => return Err(wrong(format!("input `{name}` has the impossible size {size}"))),
+                Size::Named(_) if at == 0 && !self.reading.unbatched => Dim::symbol(BATCH, 1),
+                Size::Named(text) => Dim::symbol(&symbol(text, at, dims.len()), 1),
+            });
+        }
+        let batch = (!self.reading.unbatched && !sizes.is_empty()).then(|| sizes.remove(0));
+        let (shape, axes) = input_shape(batch.as_ref(), sizes, has_channels_last(graph, input.name));
+        let path = format!("n{}", self.made.net.len());
+        let node = ir::Node { op: Input { shape: shape.clone() }.into(), ..blank(path) };
+        let id = self.made.net.append(node, &[]);
+        self.made.net.inputs.push(id);
+        self.made.shapes.insert(id, vec![shape.clone()]);
+        self.made.origins.insert(id, input.name.into());
+        self.values.push(id.into());
+        let live = Live { source: Source::Net(self.values.len() - 1), shape, axes };
+        self.made.turned.extend(turned(input.name, &live));
+        Ok(Value::Live(live))
+    }
+
+    fn report(&mut self, name: &str, op_type: &str, reason: &str) {
+        self.unfit.push(UnfitNode { name: name.to_owned(), op_type: op_type.to_owned(), reason: reason.to_owned() });
+    }
+
+    /// The nodes of a graph, a function or a branch; `bound` are the attributes of the function's call.
+    fn body(
+        &mut self,
+        nodes: &[Message<'a>],
+        names: &mut Names<'a>,
+        bound: &HashMap<&'a str, Message<'a>>,
+        depth: usize,
+    ) -> Result<(), OnnxError> {
+        if MAX_DEPTH < depth {
+            let what = format!("functions or branches are nested deeper than {MAX_DEPTH}");
+            return Err(OnnxError::wrong(what, "they may call each other in a circle; inline them in the model"));
+        }
+        for message in nodes {
+            self.used.extend(Node::read(message)?.inputs);
+        }
+        for message in nodes {
+            self.nodes += 1;
+            if MAX_NODES < self.nodes {
+                let what = format!("the model comes to more than {MAX_NODES} nodes");
+                return Err(OnnxError::wrong(what, "its functions call each other too often; simplify the model"));
+            }
+            let node = Node::read(message)?;
+            self.node(&node, names, bound, depth)?;
+        }
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        node: &Node<'a>,
+        names: &mut Names<'a>,
+        bound: &HashMap<&'a str, Message<'a>>,
+        depth: usize,
+    ) -> Result<(), OnnxError> {
+        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
+            if names.contains_key(name) {
+                let what = format!("two nodes make `{}`, the second is `{}`", show(name), show(node.title()));
+                return Err(OnnxError::wrong(what, "each name may be made once; export the model again"));
+            }
+        }
+        let args = self.args(node, names)?;
+        let failed = args.iter().any(Option::is_none);
+        let args: Vec<Arg> = args.into_iter().flatten().collect();
+        let results = if failed {
+            Vec::new()
+        } else if let Some(function) = self.functions.get(&(node.domain, node.op_type)).cloned() {
+            self.call(node, &function, args, bound, depth)?
+        } else if node.op_type == "If" && node.domain.is_empty() {
+            self.branch(node, &args, names, bound, depth)?
+        } else {
+            match self.plain(node, &args, bound)? {
+                Ok(results) => results,
+                Err(Unfit(reason)) => {
+                    self.report(node.title(), node.op_type, &reason);
+                    Vec::new()
+                }
+            }
+        };
+        let mut results = results.into_iter();
+        for name in &node.outputs {
+            let value = results.next().unwrap_or(Value::Failed);
+            if !name.is_empty() {
+                names.insert(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The operands; `None` for one whose making failed.
+    fn args(&mut self, node: &Node<'a>, names: &mut Names<'a>) -> Result<Vec<Option<Arg>>, OnnxError> {
+        let mut args = Vec::new();
+        for name in &node.inputs {
+            args.push(match names.get(name) {
+                _ if name.is_empty() => Some(Arg::Absent),
+                None => {
+                    let what =
+                        format!("node `{}` takes `{}`, which nothing above it makes", show(node.title()), show(name));
+                    return Err(OnnxError::wrong(
+                        what,
+                        "the nodes are in a circle or out of order; export the model again",
+                    ));
+                }
+                Some(Value::Failed) => None,
+                Some(Value::Known(constant)) => Some(Arg::Known(constant.clone())),
+                Some(Value::Live(live)) => Some(Arg::Live(live.clone())),
+                Some(&Value::Stored(at)) => {
+                    let value = self.stored(at, name)?;
+                    let arg = match &value {
+                        Value::Known(constant) => Some(Arg::Known(constant.clone())),
+                        _ => None,
+                    };
+                    names.insert(name, value);
+                    arg
+                }
+            });
+        }
+        Ok(args)
+    }
+
+    fn stored(&mut self, at: usize, name: &str) -> Result<Value, OnnxError> {
+        let tensor = super::proto::Tensor::read(self.tensors[at])?;
+        Ok(match decode(&tensor, &mut self.external)? {
+            Some(constant) => Value::Known(constant),
+            None => {
+                self.report(name, "Initializer", "its elements are of a type that no net computes with");
+                Value::Failed
+            }
+        })
+    }
+
+    fn attributes(
+        &mut self,
+        messages: &[Message<'a>],
+        bound: &HashMap<&'a str, Message<'a>>,
+    ) -> Result<Attributes, OnnxError> {
+        let mut values = BTreeMap::new();
+        for message in messages {
+            let mut attribute = Attribute::read(message)?;
+            let name = attribute.name;
+            if !attribute.reference.is_empty() {
+                let Some(given) = bound.get(attribute.reference) else { continue };
+                attribute = Attribute::read(given)?;
+            }
+            values.insert(name.to_owned(), self.attribute(&attribute)?);
+        }
+        Ok(Attributes::new(values))
+    }
+
+    fn attribute(&mut self, attribute: &Attribute) -> Result<Attr, OnnxError> {
+        // Old files do not say which of the fields is meant.
+        Ok(match attribute.kind {
+            1 => Attr::Float(attribute.float.unwrap_or(0.0)),
+            2 => Attr::Int(attribute.int.unwrap_or(0)),
+            3 => Attr::Text(String::from_utf8_lossy(attribute.text.unwrap_or_default()).into_owned()),
+            6 => Attr::Floats(attribute.floats.clone()),
+            7 => Attr::Ints(attribute.ints.clone()),
+            _ => match attribute {
+                Attribute { tensor: Some(tensor), .. } => {
+                    let tensor = super::proto::Tensor::read(tensor)?;
+                    decode(&tensor, &mut self.external)?.map_or(Attr::Other, Attr::Tensor)
+                }
+                Attribute { float: Some(value), .. } => Attr::Float(*value),
+                Attribute { int: Some(value), .. } => Attr::Int(*value),
+                Attribute { text: Some(text), .. } => Attr::Text(String::from_utf8_lossy(text).into_owned()),
+                Attribute { floats, .. } if !floats.is_empty() => Attr::Floats(floats.clone()),
+                Attribute { ints, .. } if !ints.is_empty() => Attr::Ints(ints.clone()),
+                _ => Attr::Other,
+            },
+        })
+    }
+
+    /// A call of a function of the model: its nodes with its operands in place of its inputs.
+    fn call(
+        &mut self,
+        node: &Node<'a>,
+        function: &Function<'a>,
+        args: Vec<Arg>,
+        bound: &HashMap<&'a str, Message<'a>>,
+        depth: usize,
+    ) -> Result<Vec<Value>, OnnxError> {
+        let mut inner: HashMap<&str, Message> = HashMap::new();
+        for message in &function.defaults {
+            inner.insert(Attribute::read(message)?.name, message);
+        }
+        for message in &node.attributes {
+            let attribute = Attribute::read(message)?;
+            let given = if attribute.reference.is_empty() { Some(message) } else { bound.get(attribute.reference) };
+            given.and_then(|given| inner.insert(attribute.name, given));
+        }
+        let mut names = Names::new();
+        for (name, arg) in function.inputs.iter().zip(args) {
+            match arg {
+                Arg::Known(constant) => names.insert(name, Value::Known(constant)),
+                Arg::Live(live) => names.insert(name, Value::Live(live)),
+                Arg::Absent => None,
+            };
+        }
+        let outer = self.opset;
+        if !function.opsets.is_empty() {
+            self.opset = opset_of(&function.opsets).unwrap_or(outer);
+        }
+        self.used.extend(&function.outputs);
+        let done = self.body(&function.nodes, &mut names, &inner, depth + 1);
+        self.opset = outer;
+        done?;
+        Ok(function.outputs.iter().map(|name| names.remove(name).unwrap_or(Value::Failed)).collect())
+    }
+
+    /// An If whose condition is known: the nodes of one branch.
+    fn branch(
+        &mut self,
+        node: &Node<'a>,
+        args: &[Arg],
+        names: &Names<'a>,
+        bound: &HashMap<&'a str, Message<'a>>,
+        depth: usize,
+    ) -> Result<Vec<Value>, OnnxError> {
+        let condition = match args {
+            [Arg::Known(condition)] => condition.scalar(),
+            _ => None,
+        };
+        let Some(condition) = condition else {
+            self.report(node.title(), node.op_type, "its condition is computed by the net");
+            return Ok(Vec::new());
+        };
+        let wanted = if condition == 0.0 { "else_branch" } else { "then_branch" };
+        for message in &node.attributes {
+            let attribute = Attribute::read(message)?;
+            if let (true, Some(graph)) = (attribute.name == wanted, attribute.graph) {
+                let graph = Graph::read(graph)?;
+                let mut inner = names.clone();
+                self.tensors(&graph, &mut inner)?;
+                self.used.extend(graph.outputs.iter().map(|output| output.name));
+                self.body(&graph.nodes, &mut inner, bound, depth + 1)?;
+                return Ok(graph.outputs.iter().map(|info| inner.remove(info.name).unwrap_or(Value::Failed)).collect());
+            }
+        }
+        Err(OnnxError::wrong(format!("the If `{}` has no {wanted}", show(node.title())), "export the model again"))
+    }
+
+    /// A node of ONNX's own operators.
+    fn plain(
+        &mut self,
+        node: &Node<'a>,
+        args: &[Arg],
+        bound: &HashMap<&'a str, Message<'a>>,
+    ) -> Result<Result<Vec<Value>, Unfit>, OnnxError> {
+        if !node.domain.is_empty() {
+            return Ok(Err(Unfit::new(format!("its domain `{}` is not ONNX's own", show(node.domain)))));
+        }
+        let attrs = self.attributes(&node.attributes, bound)?;
+        // Results behind the last that is used need not be made.
+        let used = node.outputs.iter().rposition(|name| self.used.contains(name)).map_or(1, |last| last + 1);
+        let known: Option<Vec<Option<&Constant>>> = args
+            .iter()
+            .map(|arg| match arg {
+                Arg::Absent => Some(None),
+                Arg::Known(constant) => Some(Some(constant)),
+                Arg::Live(_) => None,
+            })
+            .collect();
+        if let Some(known) = known.filter(|_| folds(node.op_type)) {
+            let folded = fold(node.op_type, &attrs, &known, node.outputs.len());
+            return Ok(folded.map(|constants| self.named(node, constants)));
+        }
+        if let Some(seen) = view(node.op_type, self.opset, &attrs, args) {
+            return Ok(seen.map(|arg| match arg {
+                Arg::Live(live) => vec![Value::Live(live)],
+                Arg::Known(constant) => self.named(node, vec![constant]),
+                Arg::Absent => Vec::new(),
+            }));
+        }
+        Ok(self.layers(node, &attrs, args, used))
+    }
+
+    /// Constants under the names of a node's results, where they do not stem from tensors with names.
+    fn named(&self, node: &Node, constants: Vec<Constant>) -> Vec<Value> {
+        let name = |(at, constant): (usize, Constant)| {
+            let own = constant.name.is_empty().then(|| node.outputs.get(at).copied()).flatten();
+            Value::Known(own.map_or(constant.clone(), |own| Constant { name: own.into(), ..constant }))
+        };
+        constants.into_iter().enumerate().map(name).collect()
+    }
+
+    /// The layers that an operator makes of a node; each that may express it is asked in turn.
+    fn layers(&mut self, node: &Node, attrs: &Attributes, args: &[Arg], used: usize) -> Result<Vec<Value>, Unfit> {
+        let importers = Op::importers(node.op_type);
+        let mut reason = None;
+        for from_onnx in &importers {
+            attrs.reset();
+            let mut import = Import::new(node.op_type, self.opset, attrs, args, used);
+            match from_onnx(&mut import) {
+                Ok(()) => match attrs.unseen().filter(|&name| name != "consumed_inputs") {
+                    Some(name) => {
+                        reason = Some(Unfit::new(format!("its attribute `{}` is not understood", show(name))))
+                    }
+                    None => return Ok(self.append(node, import)),
+                },
+                Err(unfit) => reason = Some(unfit),
+            }
+        }
+        Err(reason.unwrap_or_else(|| Unfit::new("the language has no such layer")))
+    }
+
+    fn append(&mut self, node: &Node, import: Import) -> Vec<Value> {
+        let (emitted, results) = import.finish();
+        let mut first = Vec::new();
+        let last = emitted.len();
+        for (number, emission) in emitted.into_iter().enumerate() {
+            let operands: Vec<ValueId> = emission.operands.iter().map(|&source| self.value(source, &first)).collect();
+            let path = format!("n{}", self.made.net.len());
+            let others = (1..emission.shapes.len()).map(|at| format!("{path}_{at}")).collect();
+            let id = self.made.net.append(ir::Node { op: emission.op, others, ..blank(path) }, &operands);
+            self.made.shapes.insert(id, emission.shapes);
+            // Of several layers the name is that of the one with tensors, or the last.
+            if number + 1 == last || !emission.params.is_empty() {
+                self.made.origins.insert(id, node.title().into());
+            }
+            if !emission.params.is_empty() {
+                self.made.params.insert(id, emission.params);
+            }
+            first.push(id);
+        }
+        let live = |live: Live| {
+            let value = self.value(live.source, &first);
+            (value, live)
+        };
+        let results: Vec<(ValueId, Live)> = results.into_iter().map(live).collect();
+        let number = |(value, live): (ValueId, Live)| {
+            self.values.push(value);
+            Value::Live(Live { source: Source::Net(self.values.len() - 1), ..live })
+        };
+        results.into_iter().map(number).collect()
+    }
+
+    fn value(&self, source: Source, emitted: &[NodeId]) -> ValueId {
+        match source {
+            Source::Net(at) => self.values[at],
+            Source::Emitted(at, output) => ValueId { node: emitted[at], output },
+        }
+    }
+
+    fn outputs(&mut self, graph: &Graph<'a>, names: &Names<'a>) -> Result<(), OnnxError> {
+        if graph.outputs.is_empty() {
+            return Err(OnnxError::wrong("the graph has no outputs", "export the model again"));
+        }
+        for output in &graph.outputs {
+            match names.get(output.name) {
+                Some(Value::Live(live)) => self.output(output.name, &live.clone()),
+                Some(Value::Failed) if !self.unfit.is_empty() => {}
+                Some(Value::Failed) => self.report(output.name, "Output", "no layer makes it"),
+                Some(Value::Known(_) | Value::Stored(_)) => {
+                    self.report(output.name, "Output", "it depends on no input");
+                }
+                None => {
+                    let what = format!("nothing makes the output `{}`", show(output.name));
+                    return Err(OnnxError::wrong(what, "export the model again"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An output: its value under the axes that the model shows, as far as a net's value can have them.
+    fn output(&mut self, name: &str, live: &Live) {
+        let node = Node { name, op_type: "Output", ..Node::default() };
+        let attrs = Attributes::default();
+        let args = [Arg::Live(live.clone())];
+        let mut import = Import::new("Output", self.opset, &attrs, &args, 1);
+        let settled = match import.settled(live) {
+            Ok(settled) => Ok(settled),
+            // Elements in the value's own order are the same under any sizes; whole axes in another order are named.
+            Err(_) if live.axes.starts_with_batch() && (live.axes.in_order() || live.axes.whole(&live.shape)) => {
+                Ok(live.clone())
+            }
+            Err(unfit) => Err(unfit),
+        };
+        match settled {
+            Ok(settled) => {
+                import.result(settled);
+                if let Some(Value::Live(live)) = self.append(&node, import).pop() {
+                    let value = self.value(live.source, &[]);
+                    self.made.turned.extend(turned(name, &live));
+                    let output = ir::Output { name: name.to_owned(), value, train: None, span: Default::default() };
+                    self.made.net.outputs.push(output);
+                }
+            }
+            Err(Unfit(reason)) => self.report(name, "Output", &reason),
+        }
+    }
+}
+
+fn blank(path: String) -> ir::Node {
+    let (others, origin) = (Vec::new(), ir::Origin::default());
+    ir::Node { op: crate::op::identity::Identity.into(), path, others, labelled: false, origin }
+}
+
+/// How the axes of the model's tensor lie on the value, where that is another order. Axes of size 1 are those that no
+/// other is.
+fn turned(name: &str, live: &Live) -> Option<Turned> {
+    let first = usize::from(live.axes.batch().is_some());
+    let own: Vec<Option<usize>> = (first..live.axes.rank()).map(|at| live.axes.axis(at, &live.shape)).collect();
+    let mut rest = (0..live.shape.rank()).filter(|axis| !own.contains(&Some(*axis)));
+    let mut order: Vec<usize> = own.iter().filter_map(|axis| axis.or_else(|| rest.next())).collect();
+    order.extend(rest);
+    (!live.axes.in_order()).then(|| Turned { name: name.to_owned(), order })
+}
+
+/// The symbol of a free size: its name in the model where that may stand in a text, else by its place.
+fn symbol(text: &str, at: usize, rank: usize) -> String {
+    let clean: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let is_name = clean.starts_with(|c: char| c.is_ascii_alphabetic()) && clean != BATCH;
+    match (rank - at, is_name && !crate::syntax::KEYWORDS.contains(&clean.as_str())) {
+        (_, true) => clean,
+        (1, false) => "W".to_owned(),
+        (2, false) => "H".to_owned(),
+        (_, false) => "C".to_owned(),
+    }
+}
+
+/// The net's shape of an input, and how the model's axes lie on it.
+fn input_shape(batch: Option<&Dim>, sizes: Vec<Dim>, channels_last: bool) -> (Shape, Axes) {
+    match sizes.as_slice() {
+        [] => (
+            Shape(vec![Dim::ONE]),
+            Axes(batch.map(|_| Axes::plain(batch, &Shape(vec![])).0[0].clone()).into_iter().collect()),
+        ),
+        [_] => {
+            let shape = Shape(sizes);
+            let axes = Axes::plain(batch, &shape);
+            (shape, axes)
+        }
+        [c, w] => {
+            let shape = Shape(vec![c.clone(), Dim::ONE, w.clone()]);
+            let mut axes = Axes::plain(batch, &shape);
+            axes.0.remove(axes.rank() - 2);
+            (shape, axes)
+        }
+        [h, w, c] if channels_last => {
+            let shape = Shape(vec![c.clone(), h.clone(), w.clone()]);
+            let plain = Axes::plain(batch, &shape);
+            let first = plain.rank() - 3;
+            let order: Vec<usize> = (0..first).chain([first + 1, first + 2, first]).collect();
+            (shape, Axes(order.into_iter().map(|axis| plain.0[axis].clone()).collect()))
+        }
+        [_, _, _] => {
+            let shape = Shape(sizes);
+            let axes = Axes::plain(batch, &shape);
+            (shape, axes)
+        }
+        [c, h, rest @ ..] => {
+            // More axes than a map has are parts of its width, for layers that look at single elements.
+            let width = rest.iter().try_fold(Dim::ONE, |product, size| product.mul(size)).unwrap_or(Dim::ONE);
+            let shape = Shape(vec![c.clone(), h.clone(), width]);
+            let plain = Axes::plain(batch, &shape);
+            let targets: Vec<crate::op::onnx::Target> =
+                batch.into_iter().chain(&sizes).cloned().map(crate::op::onnx::Target::Size).collect();
+            let axes = plain.reshaped(&targets).unwrap_or(plain);
+            (shape, axes)
+        }
+    }
+}
+
+/// Whether an input is an image with its channels last: the first node that is no pointwise function of it brings them
+/// to the front.
+fn has_channels_last(graph: &Graph, input: &str) -> bool {
+    const POINTWISE: &[&str] = &["Add", "Sub", "Mul", "Div", "Cast", "Identity", "Clip", "Relu"];
+    let mut name = input;
+    for message in &graph.nodes {
+        let Ok(node) = Node::read(message) else { return false };
+        if !node.inputs.contains(&name) {
+            continue;
+        }
+        if node.op_type == "Transpose" {
+            let perm = node
+                .attributes
+                .iter()
+                .filter_map(|message| Attribute::read(message).ok())
+                .find(|attr| attr.name == "perm");
+            return perm.is_some_and(|perm| perm.ints == [0, 3, 1, 2]);
+        }
+        let (true, Some(output)) = (POINTWISE.contains(&node.op_type), node.outputs.first()) else { return false };
+        name = output;
+    }
+    false
+}
+
+impl Lowered {
+    /// Checks a net whose layers have been changed about.
+    pub fn infer(&mut self) -> Result<(), OnnxError> {
+        let error =
+            |(_, error)| OnnxError::wrong(format!("the net does not fit together: {:?}", error), "report this model");
+        self.shapes = crate::shape::infer(&self.net).map_err(error)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Paths of layers, from the names that a model has for tensors and nodes.
+//!
+//! The names of tensors come first (`layer1.0.conv1.weight`, `conv1/7x7_s2_w_0`), then those of nodes
+//! (`/layer1/layer1.0/conv1/Conv`); numbers that an exporter has given are no names. What is left is a dotted path of words.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::ir::NodeId;
+use crate::op::Op;
+use crate::syntax::KEYWORDS;
+
+use super::lower::Lowered;
+
+/// What stands behind the name of a layer in the names of its tensors.
+const LEAVES: &[&str] = &[
+    "weight",
+    "weights",
+    "bias",
+    "biases",
+    "w",
+    "b",
+    "W",
+    "B",
+    "s",
+    "kernel",
+    "scale",
+    "shift",
+    "gamma",
+    "beta",
+    "mean",
+    "var",
+    "variance",
+    "moving_mean",
+    "moving_variance",
+    "running_mean",
+    "running_var",
+    "rm",
+    "riv",
+    "R",
+];
+
+/// Gives every node its final path, and inputs and outputs their names.
+pub fn name(made: &mut Lowered) {
+    let mut found: Vec<(NodeId, Vec<String>)> = Vec::new();
+    for id in made.net.nodes() {
+        if !matches!(made.net.node(id).op, Op::Input(_)) {
+            found.push((id, parts(made, id)));
+        }
+    }
+    strip_common(&mut found, made);
+    let mut taken = HashSet::new();
+    name_ends(made, &mut taken);
+    // A layer that is named as a scope of others stands in that scope.
+    let scopes: HashSet<String> =
+        found.iter().flat_map(|(_, parts)| (1..parts.len()).map(|end| parts[..end].join("."))).collect();
+    let mut counts: HashMap<&'static str, usize> = HashMap::new();
+    for (id, mut parts) in found {
+        let layer = made.net.node(id).op.describe().0;
+        made.net.set_labelled(id, !parts.is_empty());
+        if scopes.contains(&parts.join(".")) {
+            parts.push(layer.to_owned());
+        }
+        let path = if parts.is_empty() {
+            let count = counts.entry(layer).or_default();
+            loop {
+                *count += 1;
+                let path = format!("{layer}{count}");
+                if !taken.contains(&path) && !scopes.contains(&path) {
+                    break path;
+                }
+            }
+        } else {
+            unused(&taken, &parts.join("."))
+        };
+        taken.insert(path.clone());
+        made.net.set_path(id, path);
+    }
+}
+
+/// The first of `name`, `name_2`, `name_3`, … that is not taken.
+pub(super) fn unused(taken: &HashSet<String>, name: &str) -> String {
+    let numbered = (2u64..).map(|number| format!("{name}_{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+/// Names of inputs and outputs as words, different from each other.
+fn name_ends(made: &mut Lowered, taken: &mut HashSet<String>) {
+    for id in made.net.inputs.clone() {
+        let own = made.origins.get(&id).map(|name| name.to_string()).unwrap_or_default();
+        let name = unused(taken, &word(strip_number(own.rsplit('/').next().unwrap_or("")), "input"));
+        taken.insert(name.clone());
+        rename(made, &own, &name);
+        made.net.set_path(id, name);
+    }
+    let mut names = HashSet::new();
+    let outputs: Vec<String> = made.net.outputs.iter().map(|output| output.name.clone()).collect();
+    for (at, own) in outputs.iter().enumerate() {
+        let name = unused(&names, &word(strip_number(own.rsplit('/').next().unwrap_or("")), "output"));
+        names.insert(name.clone());
+        made.net.outputs[at].name = name.clone();
+        rename(made, own, &name);
+    }
+    let name = word(&made.net.name.clone(), "graph");
+    made.net.name = name;
+}
+
+/// Lets what is known of the axes of an input or output be known under its new name.
+fn rename(made: &mut Lowered, old: &str, new: &str) {
+    made.turned.iter_mut().filter(|turned| turned.name == old).for_each(|turned| new.clone_into(&mut turned.name));
+}
+
+/// `data_0`, `prob_1` and `logits:0` without the number that tells versions of a tensor apart.
+fn strip_number(name: &str) -> &str {
+    ["_0", "_1", ":0"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// A name as a word of the language: letters, digits and `_`, no digit in front, no keyword.
+pub(super) fn word(name: &str, kind: &str) -> String {
+    let mut clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    while clean.contains("__") {
+        clean = clean.replace("__", "_");
+    }
+    let clean = clean.trim_matches('_');
+    if clean.is_empty() {
+        kind.to_owned()
+    } else if is_kernel(clean) {
+        format!("conv_{clean}")
+    } else if clean.starts_with(|c: char| c.is_ascii_digit()) {
+        format!("{kind}_{clean}")
+    } else if KEYWORDS.contains(&clean) {
+        format!("{clean}_")
+    } else {
+        clean.to_owned()
+    }
+}
+
+/// Whether a name begins with the sizes of a kernel: `7x7_s2`.
+fn is_kernel(name: &str) -> bool {
+    let rest = name.trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.len() < name.len() && rest.strip_prefix('x').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// The parts of a layer's path; empty where the model has no name for it.
+fn parts(made: &Lowered, id: NodeId) -> Vec<String> {
+    let layer = made.net.node(id).op.describe().0;
+    let params = made.params.get(&id).map(Vec::as_slice).unwrap_or_default();
+    let of_tensors = params.iter().map(|param| of_tensor(&param.value.name)).find(|parts| !parts.is_empty());
+    let raw = of_tensors.unwrap_or_else(|| made.origins.get(&id).map(|name| of_node(name)).unwrap_or_default());
+    let clean = |part: &String| if part.chars().all(|c| c.is_ascii_digit()) { part.clone() } else { word(part, layer) };
+    raw.iter().filter(|part| !part.is_empty()).map(clean).collect()
+}
+
+/// `layer1.0.conv1` of `layer1.0.conv1.weight`, `conv1`, `7x7_s2` of `conv1/7x7_s2_w_0`.
+fn of_tensor(name: &str) -> Vec<String> {
+    if name.starts_with("onnx::") || name.starts_with("val_") || name.starts_with("const") || is_number(name) {
+        return Vec::new();
+    }
+    let name = name.split_once(':').map_or(name, |(name, _)| name);
+    let mut parts: Vec<String> = split(name);
+    let Some(last) = parts.pop() else { return parts };
+    let mut tokens: Vec<&str> = if LEAVES.contains(&last.as_str()) { vec![&last] } else { last.split('_').collect() };
+    let is_leaf = |token: &str| LEAVES.contains(&token);
+    if let [.., leaf, number] = tokens.as_slice()
+        && is_leaf(leaf)
+        && is_number(number)
+    {
+        tokens.pop();
+    }
+    if tokens.last().is_some_and(|token| is_leaf(token)) {
+        tokens.pop();
+    }
+    if !tokens.is_empty() {
+        parts.push(tokens.join("_"));
+    }
+    if let [only] = parts.as_slice()
+        && is_number(only)
+    {
+        return Vec::new();
+    }
+    parts
+}
+
+/// `layer1.0.conv1` of `/layer1/layer1.0/conv1/Conv`; nothing of `Conv_12`, `node_Conv_12` or `n3`.
+fn of_node(name: &str) -> Vec<String> {
+    let (scopes, _) = match name.strip_prefix('/').and_then(|path| path.rsplit_once('/')) {
+        Some(split) => split,
+        None => return plain(name),
+    };
+    let mut parts: Vec<String> = Vec::new();
+    for scope in scopes.split('/') {
+        // A scope repeats the name of the one around it: `layer1/layer1.0`.
+        let around = parts.join(".");
+        if !around.is_empty() && scope.strip_prefix(&around).is_some_and(|rest| rest.starts_with('.')) {
+            parts = split(scope);
+        } else if let Some(last) = parts.last().cloned()
+            && let Some(rest) = scope.strip_prefix(&last).and_then(|rest| rest.strip_prefix('.'))
+        {
+            parts.extend(split(rest));
+        } else {
+            parts.extend(split(scope));
+        }
+    }
+    parts
+}
+
+/// The name of a node that is a name and no number given to an operator.
+fn plain(name: &str) -> Vec<String> {
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+    let numbered = letters.len() < name.len()
+        && (letters.len() <= 1
+            || letters.starts_with("node_")
+            || letters.chars().next().is_some_and(char::is_uppercase));
+    if numbered || letters.is_empty() { Vec::new() } else { split(name) }
+}
+
+fn split(name: &str) -> Vec<String> {
+    name.split(['/', '.']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
+}
+
+/// Takes off what stands in front of all names of layers with tensors.
+fn strip_common(found: &mut [(NodeId, Vec<String>)], made: &Lowered) {
+    loop {
+        let weighted: Vec<&Vec<String>> =
+            found.iter().filter(|(id, _)| made.params.contains_key(id)).map(|(_, parts)| parts).collect();
+        let Some(first) = weighted.first().and_then(|parts| parts.first()).cloned() else { return };
+        if weighted.len() < 2 || weighted.iter().any(|parts| parts.len() < 2 || parts[0] != first) {
+            return;
+        }
+        for (_, parts) in found.iter_mut().filter(|(_, parts)| parts.first() == Some(&first)) {
+            parts.remove(0);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What exporters take apart, put together again: passes over a net that has just been read, each a function that says
+//! whether it changed something.
+
+use crate::ir::{NodeId, ValueId};
+use crate::op::Op;
+use crate::op::activation::Activation;
+use crate::op::affine::Affine;
+use crate::op::geom::Padding;
+use crate::op::onnx::{Constant, Param, shortest};
+use crate::op::pad::{Fill, Pad};
+
+use super::error::OnnxError;
+use super::lower::Lowered;
+
+type Pass = fn(&mut Lowered, NodeId) -> bool;
+
+/// Applies all passes until none finds anything, and leaves out what no output needs.
+///
+/// # Errors
+/// When the net does not fit together afterwards, which is a fault of a pass.
+pub fn tidy(made: &mut Lowered) -> Result<(), OnnxError> {
+    const PASSES: [Pass; 5] = [scale_into_layer, scale_of_image, pad_into_conv, product_with_gate, hard_functions];
+    loop {
+        let mut changed = false;
+        for id in made.net.nodes().collect::<Vec<_>>() {
+            changed |= made.net.contains(id) && PASSES.iter().any(|pass| pass(made, id));
+        }
+        if !changed {
+            break;
+        }
+    }
+    for id in made.net.unneeded() {
+        if !matches!(made.net.node(id).op, Op::Input(_)) {
+            made.net.remove(id, None);
+        }
+    }
+    made.infer()
+}
+
+/// The node that makes the operand of another and nothing else's, unless an output shows it.
+fn only_operand(made: &Lowered, id: NodeId, at: usize) -> Option<NodeId> {
+    let operand = *made.net.operands(id).get(at)?;
+    let alone = made.net.has_one_use(operand.node) && !made.net.outputs.iter().any(|output| output.value == operand);
+    alone.then_some(operand.node)
+}
+
+/// Lets everything that uses a node use a value instead, and takes the node away.
+fn replace(made: &mut Lowered, id: NodeId, by: ValueId) {
+    made.net.replace_uses(id.into(), by);
+    made.net.remove(id, None);
+    made.params.remove(&id);
+}
+
+fn floats(made: &Lowered, id: NodeId, leaf: &str) -> Option<Vec<f32>> {
+    let param = made.params.get(&id)?.iter().find(|param| param.leaf == leaf)?;
+    Some(param.value.to_floats()?.iter().copied().collect())
+}
+
+/// Puts numbers in a tensor's place; under its name where it has one, else under that of `from`.
+fn set(made: &mut Lowered, id: NodeId, leaf: &'static str, values: Vec<f32>, from: NodeId) {
+    let Some(constant) = Constant::floats(&[values.len() as u64], values) else { return };
+    let name = made
+        .params
+        .get(&from)
+        .and_then(|params| params.iter().find(|param| param.leaf == leaf))
+        .map(|param| param.value.name.clone());
+    let params = made.params.entry(id).or_default();
+    match params.iter_mut().find(|param| param.leaf == leaf) {
+        Some(param) => param.value = Constant { name: param.value.name.clone(), ..constant },
+        None => params.push(Param::new(leaf, Constant { name: name.unwrap_or_default(), ..constant })),
+    }
+}
+
+/// A sum with one number for each channel is the bias of the layer in front; behind batch norm, or another scale, a
+/// product is too.
+fn scale_into_layer(made: &mut Lowered, id: NodeId) -> bool {
+    let Op::ChannelScale(scale) = made.net.node(id).op.clone() else { return false };
+    let Some(before) = only_operand(made, id, 0) else { return false };
+    let Some(factors) = floats(made, id, "weight") else { return false };
+    let summands = if scale.bias { floats(made, id, "bias") } else { None }.unwrap_or_else(|| vec![0.0; factors.len()]);
+    let sums_only = factors.iter().all(|&factor| factor == 1.0);
+    let bias = floats(made, before, "bias").unwrap_or_else(|| vec![0.0; factors.len()]);
+    if bias.len() != factors.len() {
+        return false;
+    }
+    let shifted =
+        bias.iter().zip(&factors).zip(&summands).map(|((bias, factor), summand)| bias * factor + summand).collect();
+    let op = match made.net.node(before).op.clone() {
+        Op::Conv(conv) if sums_only => Op::Conv(crate::op::conv::Conv { bias: true, ..conv }),
+        Op::ConvTranspose(conv) if sums_only => {
+            Op::ConvTranspose(crate::op::conv_transpose::ConvTranspose { bias: true, ..conv })
+        }
+        Op::Linear(linear) if sums_only => Op::Linear(crate::op::linear::Linear { bias: true, ..linear }),
+        op @ (Op::BatchNorm(_) | Op::ChannelScale(_)) => {
+            let Some(weight) = floats(made, before, "weight") else { return false };
+            let scaled = weight.iter().zip(&factors).map(|(weight, factor)| weight * factor).collect();
+            set(made, before, "weight", scaled, id);
+            match op {
+                Op::ChannelScale(before) => {
+                    Op::ChannelScale(crate::op::channel_scale::ChannelScale { bias: before.bias || scale.bias })
+                }
+                op => op,
+            }
+        }
+        _ => return false,
+    };
+    let has_bias = !matches!(op, Op::ChannelScale(crate::op::channel_scale::ChannelScale { bias: false }));
+    made.net.set_op(before, op);
+    if has_bias {
+        set(made, before, "bias", shifted, id);
+    }
+    replace(made, id, before.into());
+    true
+}
+
+/// What normalises an image is part of the net's text, and no weight.
+fn scale_of_image(made: &mut Lowered, id: NodeId) -> bool {
+    const IMAGE_CHANNELS: usize = 4;
+    let Op::ChannelScale(scale) = made.net.node(id).op.clone() else { return false };
+    let operand = made.net.operands(id)[0];
+    let (Op::Input(_), Some(factors)) = (&made.net.node(operand.node).op, floats(made, id, "weight")) else {
+        return false;
+    };
+    if IMAGE_CHANNELS < factors.len() {
+        return false;
+    }
+    let summands = if scale.bias { floats(made, id, "bias") } else { None }.unwrap_or_else(|| vec![0.0; factors.len()]);
+    let list = |values: Vec<f32>| {
+        let all: Vec<f64> = values.into_iter().map(|value| shortest(f64::from(value))).collect();
+        if all.iter().all(|value| *value == all[0]) { vec![all[0]] } else { all }
+    };
+    made.net.set_op(id, Affine { scale: list(factors), shift: list(summands) }.into());
+    made.params.remove(&id);
+    true
+}
+
+/// Zeros around the operand of a convolution are its own padding.
+fn pad_into_conv(made: &mut Lowered, id: NodeId) -> bool {
+    let Op::Conv(conv) = made.net.node(id).op.clone() else { return false };
+    let Some(before) = only_operand(made, id, 0) else { return false };
+    let (Op::Pad(Pad { sides, fill: Fill::Constant(0.0) }), Padding::Sides(own)) =
+        (made.net.node(before).op.clone(), conv.windows.padding)
+    else {
+        return false;
+    };
+    let padding = Padding::Sides([0, 1, 2, 3].map(|side| sides[side] + own[side]));
+    let windows = crate::op::geom::Windows { padding, ..conv.windows };
+    made.net.set_op(id, crate::op::conv::Conv { windows, ..conv }.into());
+    let operand = made.net.operands(before)[0];
+    replace(made, before, operand);
+    true
+}
+
+/// `x * sigmoid(x)` is silu, `x * hard_sigmoid(x)` is hard_swish.
+fn product_with_gate(made: &mut Lowered, id: NodeId) -> bool {
+    if !matches!(made.net.node(id).op, Op::Mul(_)) {
+        return false;
+    }
+    let operands = made.net.operands(id);
+    let &[left, right] = operands.as_slice() else { return false };
+    for (at, x) in [(0, right), (1, left)] {
+        let Some(gate) = only_operand(made, id, at) else { continue };
+        let op = match made.net.node(gate).op {
+            Op::Activation(Activation::Sigmoid) => Activation::Silu,
+            Op::Activation(Activation::HardSigmoid) => Activation::HardSwish,
+            _ => continue,
+        };
+        if made.net.operands(gate) == [x] {
+            become_function(made, id, op, x);
+            return true;
+        }
+    }
+    false
+}
+
+/// Puts a pointwise function of a value in the place of a node.
+fn become_function(made: &mut Lowered, id: NodeId, op: Activation, x: ValueId) {
+    let node = made.net.node(id).clone();
+    let new = made.net.append(crate::ir::Node { op: op.into(), path: format!("{}_", node.path), ..node }, &[x]);
+    let origin = made.origins.get(&id).cloned();
+    made.origins.extend(origin.map(|origin| (new, origin)));
+    replace(made, id, new.into());
+}
+
+/// `relu6(x + 3)/6` is hard_sigmoid, `x * relu6(x + 3)/6` is hard_swish.
+fn hard_functions(made: &mut Lowered, id: NodeId) -> bool {
+    let sixth = |op: &Op| matches!(op, Op::Affine(affine) if affine.shift == [0.0] && matches!(affine.scale.as_slice(), [scale] if (scale * 6.0 - 1.0).abs() < 1e-5));
+    if !sixth(&made.net.node(id).op) {
+        return false;
+    }
+    let Some(before) = only_operand(made, id, 0) else { return false };
+    let bent = |made: &Lowered, id: NodeId| -> Option<ValueId> {
+        let shifted = matches!(made.net.node(id).op, Op::Activation(Activation::Relu6))
+            .then(|| only_operand(made, id, 0))
+            .flatten()?;
+        let by_three =
+            matches!(&made.net.node(shifted).op, Op::Affine(affine) if affine.scale == [1.0] && affine.shift == [3.0]);
+        by_three.then(|| made.net.operands(shifted)[0])
+    };
+    if let Some(x) = bent(made, before) {
+        become_function(made, id, Activation::HardSigmoid, x);
+        return true;
+    }
+    if matches!(made.net.node(before).op, Op::Mul(_)) && made.net.operands(before).len() == 2 {
+        for at in [0, 1] {
+            let other = made.net.operands(before)[1 - at];
+            if only_operand(made, before, at).and_then(|gate| bent(made, gate)) == Some(other) {
+                become_function(made, id, Activation::HardSwish, other);
+                return true;
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,271 @@
+//! The nodes of a model that compute a layer.
+
+use super::{Attr, Constant, Unfit};
+use crate::dim::Dim;
+use crate::tensor::Shape;
+
+/// A node to be written.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The ONNX operator.
+    pub op_type: &'static str,
+    /// The names of its operands; empty where one is left out.
+    pub inputs: Vec<String>,
+    /// The names of its results.
+    pub outputs: Vec<String>,
+    /// Its attributes.
+    pub attrs: Vec<(&'static str, Attr)>,
+}
+
+/// What the rule of an operator is given, and what it makes.
+pub struct Export<'a> {
+    /// The version of the operator set.
+    pub opset: i64,
+    /// The shapes of the operands.
+    pub inputs: &'a [Shape],
+    /// The shapes of the results.
+    pub outputs: &'a [Shape],
+    path: &'a str,
+    operands: &'a [String],
+    results: &'a [String],
+    values: &'a dyn Fn(&str) -> Option<Vec<f32>>,
+    /// The nodes in order.
+    pub nodes: Vec<Node>,
+    /// Tensors that the nodes read beside the layer's parameters.
+    pub constants: Vec<Constant>,
+    /// Lists of sizes that depend on the input's: the name of each, and the sizes.
+    pub sizes: Vec<(String, Vec<Dim>)>,
+}
+
+impl<'a> Export<'a> {
+    /// A layer at a path, with the names of its operands and results.
+    pub fn new(
+        opset: i64,
+        path: &'a str,
+        (operands, inputs): (&'a [String], &'a [Shape]),
+        (results, outputs): (&'a [String], &'a [Shape]),
+        values: &'a dyn Fn(&str) -> Option<Vec<f32>>,
+    ) -> Export<'a> {
+        let (nodes, constants, sizes) = (Vec::new(), Vec::new(), Vec::new());
+        Export { opset, inputs, outputs, path, operands, results, values, nodes, constants, sizes }
+    }
+
+    /// The numbers of a parameter, for layers that ONNX takes under another layout.
+    ///
+    /// # Errors
+    /// When the weights lack it.
+    pub fn values(&self, leaf: &str) -> Result<Vec<f32>, Unfit> {
+        (self.values)(leaf).ok_or_else(|| Unfit::new(format!("its {leaf} is missing")))
+    }
+
+    /// The name of an operand.
+    pub fn operand(&self, at: usize) -> String {
+        self.operands[at].clone()
+    }
+
+    /// The names of all operands.
+    pub fn operands(&self) -> Vec<String> {
+        self.operands.to_vec()
+    }
+
+    /// The name of a parameter of the layer.
+    pub fn param(&self, leaf: &str) -> String {
+        format!("{}.{leaf}", self.path)
+    }
+
+    /// A node between others; gives the name of its result.
+    pub fn between(&mut self, op_type: &'static str, inputs: Vec<String>, attrs: Vec<(&'static str, Attr)>) -> String {
+        let name = format!("{}/{op_type}_{}", self.path, self.nodes.len());
+        self.nodes.push(Node { op_type, inputs, outputs: vec![name.clone()], attrs });
+        name
+    }
+
+    /// The node that gives the layer's results.
+    pub fn last(&mut self, op_type: &'static str, inputs: Vec<String>, attrs: Vec<(&'static str, Attr)>) {
+        self.nodes.push(Node { op_type, inputs, outputs: self.results.to_vec(), attrs });
+    }
+
+    /// A node of the operand alone that gives the layer's result.
+    pub fn unary(&mut self, op_type: &'static str, attrs: Vec<(&'static str, Attr)>) {
+        let operand = self.operand(0);
+        self.last(op_type, vec![operand], attrs);
+    }
+
+    /// A tensor of floats; gives its name.
+    ///
+    /// # Errors
+    /// When the sizes are not those of the values.
+    pub fn floats(&mut self, dims: &[u64], values: Vec<f32>) -> Result<String, Unfit> {
+        let constant = Constant::floats(dims, values);
+        self.constant(constant.ok_or_else(|| Unfit::new("a constant has other sizes than values"))?)
+    }
+
+    /// A single float.
+    ///
+    /// # Errors
+    /// Never for one value.
+    pub fn float(&mut self, value: f64) -> Result<String, Unfit> {
+        self.floats(&[], vec![value as f32])
+    }
+
+    /// A list of integers; gives its name.
+    ///
+    /// # Errors
+    /// Never for a list.
+    pub fn ints(&mut self, values: Vec<i64>) -> Result<String, Unfit> {
+        self.constant(Constant::new(ndarray::Array1::from(values).into_dyn()))
+    }
+
+    /// A list of sizes, computed in the model where they depend on the input's; gives its name.
+    ///
+    /// # Errors
+    /// When one does not fit 64 bits.
+    pub fn dims(&mut self, dims: &[Dim]) -> Result<String, Unfit> {
+        if dims.iter().any(Dim::is_symbolic) {
+            let name = format!("{}/sizes_{}", self.path, self.sizes.len());
+            self.sizes.push((name.clone(), dims.to_vec()));
+            return Ok(name);
+        }
+        let known: Option<Vec<i64>> = dims.iter().map(|dim| i64::try_from(dim.as_known()?).ok()).collect();
+        self.ints(known.ok_or_else(|| Unfit::new("a size does not fit 64 bits"))?)
+    }
+
+    fn constant(&mut self, mut constant: Constant) -> Result<String, Unfit> {
+        let name = format!("{}/constant_{}", self.path, self.constants.len());
+        constant.name = name.as_str().into();
+        self.constants.push(constant);
+        Ok(name)
+    }
+
+    /// Numbers of the net's text: one, or one for each channel.
+    ///
+    /// # Errors
+    /// Never for a list.
+    pub fn numbers(&mut self, values: &[f64]) -> Result<String, Unfit> {
+        let floats = values.iter().map(|&value| value as f32).collect();
+        match values {
+            [_] => self.floats(&[], floats),
+            _ => self.floats(&self.channel_dims(values.len() as u64), floats),
+        }
+    }
+
+    /// The sizes of a tensor with one number for each channel of the operand.
+    fn channel_dims(&self, c: u64) -> Vec<u64> {
+        if self.inputs[0].rank() == 3 { vec![c, 1, 1] } else { vec![c] }
+    }
+
+    /// A parameter with a number for each channel, as it has to lie beside the operand.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn per_channel(&mut self, param: String) -> Result<String, Unfit> {
+        if self.inputs[0].rank() != 3 {
+            return Ok(param);
+        }
+        let to = self.ints(vec![-1, 1, 1])?;
+        Ok(self.between("Reshape", vec![param, to], Vec::new()))
+    }
+
+    /// A tensor with another axis of size 1.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn unsqueezed(&mut self, x: String, axis: i64) -> Result<String, Unfit> {
+        if self.opset < 13 {
+            return Ok(self.between("Unsqueeze", vec![x], vec![("axes", Attr::Ints(vec![axis]))]));
+        }
+        let axes = self.ints(vec![axis])?;
+        Ok(self.between("Unsqueeze", vec![x, axes], Vec::new()))
+    }
+
+    /// The layer's result as a reduction over axes.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn reduced(&mut self, op_type: &'static str, x: String, axes: &[i64], keep: bool) -> Result<(), Unfit> {
+        let keep = ("keepdims", Attr::Int(i64::from(keep)));
+        let first = if op_type == "ReduceSum" { 13 } else { 18 };
+        if self.opset < first {
+            self.last(op_type, vec![x], vec![("axes", Attr::Ints(axes.to_vec())), keep]);
+        } else {
+            let axes = self.ints(axes.to_vec())?;
+            self.last(op_type, vec![x, axes], vec![keep]);
+        }
+        Ok(())
+    }
+
+    /// The layer's result as the operand within bounds.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn clipped(&mut self, least: Option<f64>, most: Option<f64>) -> Result<(), Unfit> {
+        if self.opset < 11 {
+            let bound = |name: &'static str, bound: Option<f64>| bound.map(|bound| (name, Attr::Float(bound as f32)));
+            self.unary("Clip", bound("min", least).into_iter().chain(bound("max", most)).collect());
+            return Ok(());
+        }
+        let mut inputs = vec![self.operand(0)];
+        for bound in [least, most] {
+            inputs.push(bound.map_or(Ok(String::new()), |bound| self.float(bound))?);
+        }
+        self.last("Clip", inputs, Vec::new());
+        Ok(())
+    }
+
+    /// Every so many-th position of axes, from the start on.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn strided(&mut self, x: String, axes: &[i64], steps: &[i64]) -> Result<String, Unfit> {
+        if self.opset < 10 {
+            return Err(Unfit::new("Slice with steps needs operator set 10: export with --opset 10 or later"));
+        }
+        let lists = [vec![0; axes.len()], vec![i64::MAX; axes.len()], axes.to_vec(), steps.to_vec()];
+        let mut inputs = vec![x];
+        for list in lists {
+            inputs.push(self.ints(list)?);
+        }
+        Ok(self.between("Slice", inputs, Vec::new()))
+    }
+
+    /// The layer's result as ranges of some axes of the operand.
+    ///
+    /// # Errors
+    /// When the ranges depend on the input's size, before operator set 10.
+    pub fn sliced(&mut self, axes: &[i64], starts: &[Dim], ends: &[Dim]) -> Result<(), Unfit> {
+        if self.opset < 10 {
+            let list = |dims: &[Dim]| -> Option<Vec<i64>> {
+                dims.iter().map(|dim| i64::try_from(dim.as_known()?).ok()).collect()
+            };
+            let (Some(starts), Some(ends)) = (list(starts), list(ends)) else {
+                return Err(Unfit::new("Slice at places that depend on the input's size needs operator set 10"));
+            };
+            let lists = [("axes", axes.to_vec()), ("starts", starts), ("ends", ends)];
+            self.unary("Slice", lists.map(|(name, list)| (name, Attr::Ints(list))).into());
+            return Ok(());
+        }
+        let (starts, ends) = (self.dims(starts)?, self.dims(ends)?);
+        let (x, axes) = (self.operand(0), self.ints(axes.to_vec())?);
+        self.last("Slice", vec![x, starts, ends, axes], Vec::new());
+        Ok(())
+    }
+
+    /// The layer's result as a tensor with cells added: in front of each axis, then behind each.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn padded(&mut self, x: String, pads: Vec<i64>, mode: &str, value: f64) -> Result<(), Unfit> {
+        let mut attrs = vec![("mode", Attr::Text(mode.to_owned()))];
+        if self.opset < 11 {
+            attrs.extend([("pads", Attr::Ints(pads)), ("value", Attr::Float(value as f32))]);
+            self.last("Pad", vec![x], attrs);
+            return Ok(());
+        }
+        let mut inputs = vec![x, self.ints(pads)?];
+        if mode == "constant" {
+            inputs.push(self.float(value)?);
+        }
+        self.last("Pad", inputs, attrs);
+        Ok(())
+    }
+}

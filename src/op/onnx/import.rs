@@ -1,0 +1,567 @@
+//! A node of a model as the rule of an operator sees it, and the layers that the rule makes of it.
+
+use std::borrow::Cow;
+
+use super::{Attributes, Axes, Constant, Target, Unfit};
+use crate::dim::Dim;
+use crate::op::Op;
+use crate::op::flatten::Flatten;
+use crate::op::reshape::Reshape;
+use crate::op::shuffle::ChannelShuffle;
+use crate::tensor::Shape;
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A value of the net so far, by the caller's number.
+    Net(usize),
+    /// Result `.1` of the layer that was emitted as number `.0`.
+    Emitted(usize, u32),
+}
+
+/// A tensor that the net computes: one of its values, under axes of its own.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The value.
+    pub source: Source,
+    /// The value's shape.
+    pub shape: Shape,
+    /// How the tensor's axes lie on it.
+    pub axes: Axes,
+}
+
+/// An operand of a node.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// Left out.
+    Absent,
+    /// Known when the model is read.
+    Known(Constant),
+    /// Computed by the net.
+    Live(Live),
+}
+
+/// A tensor of an emitted layer.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// The leaf of its name: `weight`.
+    pub leaf: &'static str,
+    /// Its numbers.
+    pub value: Constant,
+}
+
+impl Param {
+    /// A tensor under its leaf.
+    pub fn new(leaf: &'static str, value: Constant) -> Param {
+        Param { leaf, value }
+    }
+}
+
+/// A layer that a rule makes.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    /// The operator.
+    pub op: Op,
+    /// What it takes.
+    pub operands: Vec<Source>,
+    /// The tensors it owns.
+    pub params: Vec<Param>,
+    /// The shapes of its results.
+    pub shapes: Vec<Shape>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Import<'a> {
+    /// The ONNX operator.
+    pub op_type: &'a str,
+    /// The version of the operator set.
+    pub opset: i64,
+    /// The node's attributes.
+    pub attrs: &'a Attributes,
+    /// How many results others use.
+    pub outputs: usize,
+    args: &'a [Arg],
+    emitted: Vec<Emission>,
+    results: Vec<Live>,
+}
+
+impl<'a> Import<'a> {
+    /// A node with its operands.
+    pub fn new(op_type: &'a str, opset: i64, attrs: &'a Attributes, args: &'a [Arg], outputs: usize) -> Import<'a> {
+        Import { op_type, opset, attrs, args, outputs, emitted: Vec::new(), results: Vec::new() }
+    }
+
+    /// The layers and the results that a rule made.
+    pub fn finish(self) -> (Vec<Emission>, Vec<Live>) {
+        (self.emitted, self.results)
+    }
+
+    /// How many operands there are.
+    pub fn len(&self) -> usize {
+        self.args.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.args.is_empty()
+    }
+
+    /// An operand that the net computes.
+    ///
+    /// # Errors
+    /// When it is left out or known.
+    pub fn live(&self, at: usize) -> Result<Live, Unfit> {
+        match self.args.get(at) {
+            Some(Arg::Live(live)) => Ok(live.clone()),
+            Some(Arg::Known(_)) => Err(Unfit::new(format!("operand {at} is a constant, and a layer takes a value"))),
+            Some(Arg::Absent) | None => Err(Unfit::new(format!("operand {at} is missing"))),
+        }
+    }
+
+    /// All operands, which the net computes.
+    ///
+    /// # Errors
+    /// When one is left out or known.
+    pub fn lives(&self) -> Result<Vec<Live>, Unfit> {
+        (0..self.args.len()).map(|at| self.live(at)).collect()
+    }
+
+    /// A known operand; `None` when it is left out.
+    ///
+    /// # Errors
+    /// When the net computes it.
+    pub fn known(&self, at: usize, what: &str) -> Result<Option<&'a Constant>, Unfit> {
+        match self.args.get(at) {
+            Some(Arg::Known(constant)) => Ok(Some(constant)),
+            Some(Arg::Absent) | None => Ok(None),
+            Some(Arg::Live(_)) => Err(Unfit::new(format!("its {what} is computed by the net, and no constant"))),
+        }
+    }
+
+    /// A known operand that must be there.
+    ///
+    /// # Errors
+    /// When it is left out or computed.
+    pub fn weight(&self, at: usize, what: &str) -> Result<&'a Constant, Unfit> {
+        self.known(at, what)?.ok_or_else(|| Unfit::new(format!("its {what} is missing")))
+    }
+
+    /// The operand and the constant of a node with two operands, and whether the constant comes first.
+    ///
+    /// # Errors
+    /// When the operands are anything else.
+    pub fn live_and_known(&self) -> Result<(Live, &'a Constant, bool), Unfit> {
+        match self.args {
+            [Arg::Live(live), Arg::Known(constant)] => Ok((live.clone(), constant, false)),
+            [Arg::Known(constant), Arg::Live(live)] => Ok((live.clone(), constant, true)),
+            _ => Err(Unfit::new("its operands are not a value and a constant")),
+        }
+    }
+
+    /// Emits a layer; gives its results under their own axes.
+    ///
+    /// # Errors
+    /// When the operands do not fit it, or a tensor has another shape than it wants.
+    pub fn emit(&mut self, op: impl Into<Op>, operands: &[&Live], params: Vec<Param>) -> Result<Vec<Live>, Unfit> {
+        let op = op.into();
+        let inputs: Vec<Shape> = operands.iter().map(|live| live.shape.clone()).collect();
+        let shapes = op.infer(&inputs)?;
+        for param in &params {
+            let wanted = op.params(&inputs).into_iter().find(|spec| spec.leaf == param.leaf);
+            if wanted.as_ref().is_none_or(|spec| spec.shape != param.value.dims()) {
+                let wanted = wanted.map_or("none".to_owned(), |spec| format!("{:?}", spec.shape));
+                let found = param.value.dims();
+                return Err(Unfit::new(format!("its {} has the sizes {found:?} instead of {wanted}", param.leaf)));
+            }
+        }
+        let batch = operands.first().and_then(|live| live.axes.batch());
+        let number = self.emitted.len();
+        let result = |(output, shape): (usize, &Shape)| Live {
+            source: Source::Emitted(number, output as u32),
+            shape: shape.clone(),
+            axes: Axes::plain(batch, shape),
+        };
+        let results = shapes.iter().enumerate().map(result).collect();
+        let operands = operands.iter().map(|live| live.source).collect();
+        self.emitted.push(Emission { op, operands, params, shapes });
+        Ok(results)
+    }
+
+    /// Emits a layer with one result.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn emit_one(&mut self, op: impl Into<Op>, operands: &[&Live], params: Vec<Param>) -> Result<Live, Unfit> {
+        let results = self.emit(op, operands, params)?;
+        results.into_iter().next().ok_or_else(|| Unfit::new("it has no result"))
+    }
+
+    /// Says that this is the node's next result.
+    pub fn result(&mut self, live: Live) {
+        self.results.push(live);
+    }
+
+    /// Emits a layer whose result has the axes of its operand, and makes it the node's result.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn pointwise(&mut self, op: impl Into<Op>, operand: &Live, params: Vec<Param>) -> Result<(), Unfit> {
+        let made = self.emit_one(op, &[operand], params)?;
+        self.result(Live { axes: operand.axes.clone(), ..made });
+        Ok(())
+    }
+
+    /// Makes the result of a layer on [`map`](Self::map) the node's result, with as many axes as the operand had.
+    pub fn map_result(&mut self, made: Live, rank: usize) {
+        let mut axes = made.axes.clone();
+        if rank == 3 {
+            axes.0.remove(2);
+        }
+        self.result(Live { axes, ..made });
+    }
+
+    /// An operand as a feature map with the axes N, C, H, W; without H where it has three axes. Gives the rank too.
+    ///
+    /// # Errors
+    /// When it is no such thing.
+    pub fn map(&mut self, at: usize) -> Result<(Live, usize), Unfit> {
+        let live = self.live(at)?;
+        self.as_map(&live)
+    }
+
+    /// A value as a feature map; see [`map`](Self::map).
+    ///
+    /// # Errors
+    /// When it is no such thing.
+    pub fn as_map(&mut self, live: &Live) -> Result<(Live, usize), Unfit> {
+        let rank = live.axes.rank();
+        if rank > 4 {
+            return Err(Unfit::volume());
+        }
+        let mut axes = live.axes.clone();
+        if rank == 3 {
+            axes.0.insert(2, Vec::new());
+        }
+        let map = self.settled(&Live { axes, ..live.clone() })?;
+        if map.shape.rank() == 3 { Ok((map, rank)) } else { Err(Unfit::new("its operand is no feature map")) }
+    }
+
+    /// A value whose own axes are those of the tensor in their order: emits what that takes, mostly nothing.
+    ///
+    /// # Errors
+    /// When no layer brings the numbers into this order.
+    pub fn settled(&mut self, live: &Live) -> Result<Live, Unfit> {
+        let live = self.in_order(live)?;
+        let dims = live.axes.dims()?;
+        let own = match (live.axes.batch(), dims.as_slice()) {
+            (None, own) => own,
+            (Some(batch), [first, own @ ..]) if first == batch => own,
+            (Some(_), _) => return Err(Unfit::new("the first axis of its operand is not the batch alone")),
+        };
+        let shape = match own {
+            [_] | [_, _, _] => Shape(own.to_vec()),
+            [c, w] => Shape(vec![c.clone(), Dim::ONE, w.clone()]),
+            _ => {
+                return Err(Unfit::new(format!(
+                    "its operand has {} axes, and a value is [n] or [c, h, w]",
+                    dims.len()
+                )));
+            }
+        };
+        self.under(&live, shape)
+    }
+
+    /// The same numbers in the same order as a value of that shape.
+    fn under(&mut self, live: &Live, shape: Shape) -> Result<Live, Unfit> {
+        if live.shape == shape {
+            return Ok(Live { axes: Axes::plain(live.axes.batch(), &shape), ..live.clone() });
+        }
+        if shape.rank() == 1 {
+            return self.emit_one(Flatten, &[live], Vec::new());
+        }
+        let to = shape.0.iter().cloned().map(Some).collect();
+        self.emit_one(Reshape { to }, &[live], Vec::new())
+    }
+
+    /// The tensor on a value that has its elements in the tensor's order.
+    fn in_order(&mut self, live: &Live) -> Result<Live, Unfit> {
+        if live.axes.in_order() {
+            return Ok(live.clone());
+        }
+        let Some((op, axes)) = ChannelShuffle::of_axes(&live.axes, &live.shape) else {
+            return Err(Unfit::new("its operand is transposed in a way that no layer expresses"));
+        };
+        let made = self.emit_one(op, &[live], Vec::new())?;
+        Ok(Live { axes, ..made })
+    }
+
+    /// A value on which each axis of the tensor is a whole one, whatever their order: as it is where that is so.
+    ///
+    /// # Errors
+    /// When no layer brings it into such a form.
+    pub fn whole(&mut self, live: &Live) -> Result<Live, Unfit> {
+        if live.axes.whole(&live.shape) { Ok(live.clone()) } else { self.settled(live) }
+    }
+
+    /// An axis of the node, counted from the end where negative, as an axis of a tensor.
+    ///
+    /// # Errors
+    /// When there is no such axis.
+    pub fn axis_at(&self, axis: i64, rank: usize) -> Result<usize, Unfit> {
+        let at = if axis < 0 { axis + rank as i64 } else { axis };
+        let at = usize::try_from(at).ok().filter(|&at| at < rank);
+        at.ok_or_else(|| Unfit::new(format!("`axis` = {axis} is none of the {rank} axes of its operand")))
+    }
+
+    /// The axis of a value that an axis of the tensor is, for layers that work along one.
+    ///
+    /// # Errors
+    /// When it is the batch, or no whole axis.
+    pub fn axis_of(&self, live: &Live, at: usize) -> Result<usize, Unfit> {
+        if let Some(axis) = live.axes.axis(at, &live.shape) {
+            return Ok(axis);
+        }
+        let atoms = &live.axes.0[at];
+        if atoms.iter().any(|atom| atom.of == super::Of::Batch) {
+            return Err(Unfit::new("it works across the batch, and a net computes each sample by itself"));
+        }
+        // An axis of size 1 is the one that no other axis of the tensor is.
+        let unused = (0..live.shape.rank()).find(|&axis| live.axes.place(axis).is_none());
+        unused.filter(|_| atoms.is_empty()).ok_or_else(|| Unfit::new("it works along a part of an axis"))
+    }
+
+    /// Sizes to which a tensor is reshaped, from a list in which -1 is what remains and 0 the size as it is.
+    ///
+    /// # Errors
+    /// When the list is not known, or two sizes are left open.
+    pub fn targets(sizes: &[Dim], from: &Axes, zero_is_size: bool) -> Result<Vec<Target>, Unfit> {
+        let dims = from.dims()?;
+        let mut targets = Vec::new();
+        for (at, size) in sizes.iter().enumerate() {
+            targets.push(match size.as_known() {
+                Some(-1) => Target::Rest,
+                Some(0) if !zero_is_size => {
+                    let own = dims.get(at).ok_or_else(|| Unfit::new("a size 0 has no axis to copy"))?;
+                    Target::Size(own.clone())
+                }
+                Some(known) if known <= 0 => return Err(Unfit::new(format!("a size is {known}"))),
+                _ => Target::Size(size.clone()),
+            });
+        }
+        if targets.iter().filter(|target| **target == Target::Rest).count() > 1 {
+            return Err(Unfit::new("two of its sizes are -1"));
+        }
+        Ok(targets)
+    }
+
+    /// A constant as one number for each channel of a value, or for all; `None` where it is something else.
+    pub fn per_channel(&self, constant: &Constant, live: &Live) -> Option<Cow<'a, [f32]>> {
+        if let Some(value) = constant.uniform().filter(|_| constant.dims().len() <= live.axes.rank()) {
+            return Some(Cow::Owned(vec![value]));
+        }
+        let values = constant.along(live.axes.rank(), live.axes.place(0)?)?;
+        (Some(values.len() as u64) == live.shape.0[0].as_u64()).then_some(Cow::Owned(values))
+    }
+
+    /// Values of equal sizes under equal axes, for layers that take one with another.
+    ///
+    /// # Errors
+    /// When sizes differ, or one is transposed and another is not.
+    pub fn alike(&mut self, lives: Vec<Live>) -> Result<Vec<Live>, Unfit> {
+        let lives = self.with_equal_axes(lives)?;
+        if lives.iter().any(|live| live.shape != lives[0].shape || live.axes != lives[0].axes) {
+            return Err(Unfit::new("its operands have different sizes, and a sum or difference does not broadcast"));
+        }
+        Ok(lives)
+    }
+
+    /// The same, but that some may have one number for each channel.
+    ///
+    /// # Errors
+    /// When other sizes differ.
+    pub fn alike_or_per_channel(&mut self, lives: Vec<Live>) -> Result<Vec<Live>, Unfit> {
+        self.with_equal_axes(lives)
+    }
+
+    /// Values whose axes lie alike, whatever their sizes.
+    ///
+    /// # Errors
+    /// When they are transposed differently, or have different numbers of axes.
+    pub fn with_equal_axes(&mut self, lives: Vec<Live>) -> Result<Vec<Live>, Unfit> {
+        if lives.is_empty() {
+            return Err(Unfit::new("it has no operands"));
+        }
+        let rank = lives[0].axes.rank();
+        if lives.iter().any(|live| live.axes.rank() != rank) {
+            return Err(Unfit::new("its operands have different numbers of axes"));
+        }
+        let equal = lives.iter().all(|live| live.axes == lives[0].axes && live.shape == lives[0].shape);
+        if equal {
+            return Ok(lives);
+        }
+        let lives = lives.iter().map(|live| self.whole(live)).collect::<Result<Vec<_>, _>>()?;
+        for at in 0..rank {
+            let mut axes = lives.iter().flat_map(|live| live.axes.0[at].first()).map(|atom| atom.of);
+            let first = axes.next();
+            if axes.any(|of| Some(of) != first) {
+                return Err(Unfit::new("one of its operands is transposed and another is not"));
+            }
+        }
+        if lives.iter().any(|live| live.shape.rank() != lives[0].shape.rank()) {
+            return lives.iter().map(|live| self.settled(live)).collect();
+        }
+        Ok(lives)
+    }
+
+    /// A tensor with two axes as a vector. Where its elements are in another order than the vector's, gives for each
+    /// of the tensor's its place in the vector.
+    ///
+    /// # Errors
+    /// When it has other axes.
+    pub fn vector(&mut self, live: &Live) -> Result<(Live, Option<Vec<usize>>), Unfit> {
+        if live.axes.rank() != 2 {
+            return Err(Unfit::new(format!("its operand has {} axes instead of two", live.axes.rank())));
+        }
+        if live.axes.in_order() {
+            let settled = self.settled(live)?;
+            return if settled.shape.rank() == 1 {
+                Ok((settled, None))
+            } else {
+                Err(Unfit::new("its operand is no vector"))
+            };
+        }
+        let [batch, columns] = live.axes.0.as_slice() else { return Err(Unfit::new("its operand is no vector")) };
+        if batch.iter().any(|atom| atom.of != super::Of::Batch)
+            || columns.iter().any(|atom| atom.of == super::Of::Batch)
+        {
+            return Err(Unfit::new("the first axis of its operand is not the batch alone"));
+        }
+        let order =
+            places(columns, &live.shape).ok_or_else(|| Unfit::new("its operand depends on the input's size"))?;
+        let flat = self.emit_one(Flatten, &[live], Vec::new())?;
+        Ok((flat, Some(order)))
+    }
+
+    /// What a Pad adds: for each axis that it pads, how many positions in front and behind.
+    ///
+    /// # Errors
+    /// When the numbers are not known.
+    pub fn pads(&self, rank: usize) -> Result<Vec<(usize, i64, i64)>, Unfit> {
+        let pads = match self.known(1, "padding")? {
+            Some(pads) => pads.ints(),
+            None => self.attrs.ints("pads")?.map(<[i64]>::to_vec),
+        };
+        let pads = pads.ok_or_else(|| Unfit::new("its padding is not known"))?;
+        let axes = match self.known(3, "list of axes")? {
+            Some(axes) => axes.ints().ok_or_else(|| Unfit::new("its axes are no integers"))?,
+            None => (0..rank as i64).collect(),
+        };
+        if pads.len() != 2 * axes.len() {
+            return Err(Unfit::new(format!("it has {} numbers of padding for {} axes", pads.len(), axes.len())));
+        }
+        let (before, behind) = pads.split_at(axes.len());
+        let mut padded = Vec::new();
+        for ((&axis, &before), &behind) in axes.iter().zip(before).zip(behind) {
+            if (before, behind) != (0, 0) {
+                padded.push((self.axis_at(axis, rank)?, before, behind));
+            }
+        }
+        Ok(padded)
+    }
+
+    /// What padded cells hold.
+    ///
+    /// # Errors
+    /// When it is not one known number.
+    pub fn pad_value(&self) -> Result<f32, Unfit> {
+        match self.known(2, "value")? {
+            Some(value) => value.scalar().ok_or_else(|| Unfit::new("its value is not one number")),
+            None => self.attrs.float("value", 0.0),
+        }
+    }
+
+    /// What a Slice takes: for each axis that it cuts, which positions.
+    ///
+    /// # Errors
+    /// When they are not known, go backwards, or none remain.
+    pub fn ranges(&self, live: &Live) -> Result<Vec<(usize, Range)>, Unfit> {
+        let dims = live.axes.dims()?;
+        let list = |at: usize, name: &str| -> Result<Option<Vec<Dim>>, Unfit> {
+            if let Some(known) = self.known(at, name)? {
+                let sizes = known.to_sizes().ok_or_else(|| Unfit::new(format!("its {name} are no integers")))?;
+                return Ok(Some(sizes.iter().cloned().collect()));
+            }
+            let ints = self.attrs.ints(name)?;
+            Ok(ints.map(|ints| ints.iter().map(|&value| Dim::known(i128::from(value))).collect()))
+        };
+        let missing = || Unfit::new("its starts or ends are missing");
+        let (starts, ends) = (list(1, "starts")?.ok_or_else(missing)?, list(2, "ends")?.ok_or_else(missing)?);
+        let axes = list(3, "axes")?.unwrap_or_else(|| (0..starts.len()).map(|at| Dim::from(at as u64)).collect());
+        let steps = list(4, "steps")?.unwrap_or_else(|| vec![Dim::ONE; starts.len()]);
+        if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
+            return Err(Unfit::new("its starts, ends, axes and steps are lists of different lengths"));
+        }
+        let mut ranges = Vec::new();
+        for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+            let axis = axis.as_known().and_then(|axis| i64::try_from(axis).ok());
+            let at = self.axis_at(axis.ok_or_else(|| Unfit::new("an axis is not known"))?, dims.len())?;
+            let range = Range::of(start, end, step, &dims[at])?;
+            if !range.is_all(&dims[at]) {
+                ranges.push((at, range));
+            }
+        }
+        Ok(ranges)
+    }
+}
+
+/// Positions of an axis: every `step`-th from `start` on, up to `end` without it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    /// The first.
+    pub start: u64,
+    /// Where they end.
+    pub end: Dim,
+    /// From one to the next.
+    pub step: u64,
+}
+
+impl Range {
+    /// From numbers as a Slice has them: counted from the end where negative, and cut off at the ends of the axis.
+    fn of(start: &Dim, end: &Dim, step: &Dim, size: &Dim) -> Result<Range, Unfit> {
+        let step = step.as_u64().filter(|&step| step > 0);
+        let step = step.ok_or_else(|| Unfit::new("it goes backwards or in steps that are not known"))?;
+        let place = |at: &Dim| -> Result<Dim, Unfit> {
+            let at =
+                if at.as_known().is_some_and(|at| at < 0) { Dim::max(&at.add(size)?, &Dim::ZERO)? } else { at.clone() };
+            // Ends of files are numbers larger than any size.
+            let far = at.as_known().is_some_and(|at| at >= i128::from(i32::MAX));
+            if far { Ok(size.clone()) } else { Ok(Dim::min(&at, size)?) }
+        };
+        let (start, end) = (place(start)?, place(end)?);
+        let first =
+            start.as_u64().ok_or_else(|| Unfit::new("it starts at a place that depends on the input's size"))?;
+        if end.at_least(&Dim::from(first + 1)) == Some(false) {
+            return Err(Unfit::new("nothing remains of its operand"));
+        }
+        Ok(Range { start: first, end, step })
+    }
+
+    fn is_all(&self, size: &Dim) -> bool {
+        self.start == 0 && self.end == *size && self.step == 1
+    }
+}
+
+/// For each element of an axis made of atoms, its place in the value's own order.
+fn places(atoms: &[super::Atom], shape: &Shape) -> Option<Vec<usize>> {
+    let sizes = shape.as_known()?;
+    let mut places = vec![0usize];
+    for atom in atoms {
+        let super::Of::Axis(axis) = atom.of else { return None };
+        let inner: usize = sizes[axis + 1..].iter().product();
+        let step = inner * usize::try_from(atom.step).ok()?;
+        let size = atom.size.as_usize()?;
+        places = places.iter().flat_map(|&place| (0..size).map(move |at| place + at * step)).collect();
+    }
+    (places.len() == sizes.iter().product::<usize>()).then_some(places)
+}
