@@ -79,6 +79,10 @@ fn fused_layers_are_what_they_were() {
         (format!("{residual}output y"), false),
         (format!("{residual}output y"), true),
         (format!("{residual}c: conv(5, 1)\nadd(prev, c)\nsilu\noutput y"), false),
+        (format!("{residual}c: conv(5, 1)\nadd(prev, c)\nclip(-2, 3)\noutput y"), false),
+        // Bounds that zero is not between, in front of a 1x1 convolution and behind others.
+        ("input x: [24, 7, 5]\nb: bn\nclip(0.2, 0.5)\nc: conv(20, 1)\nclip(max = -0.1)\noutput y".to_owned(), false),
+        ("input x: [32, 9, 9]\na: conv(32, 3, pad = 1)\nclip(min = 0.1)\nd: depthwise(3, pad = 1)\nmish\noutput y".to_owned(), false),
         // The value that is added is the convolution's own input.
         ("input x: [16, 6, 6]\nrelu\nadd { c: conv(16, 3, pad = 1); identity }\noutput y".to_owned(), false),
         // Batch norm and relu in front of a 1x1 convolution, on part of a concatenation.

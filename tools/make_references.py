@@ -369,6 +369,156 @@ def activation_tanh():
 
 
 @case("""
+  input x: [3, 4, 5]
+  silu(1.702)
+  output y
+""")
+def activation_silu_beta():
+    """x * sigmoid(1.702 x)"""
+    return Call(lambda x: x * torch.sigmoid(1.702 * x)), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  hard_sigmoid(0.2, 0.5)
+  output y
+""")
+def activation_hard_sigmoid_slope():
+    """(0.2 x + 0.5) between 0 and 1"""
+    return Call(lambda x: (0.2 * x + 0.5).clamp(0, 1)), [normal(2, 3, 4, 5, scale=3.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  clip(-1.5, 0.75)
+  output y
+""")
+def activation_clip():
+    """Hardtanh(-1.5, 0.75)"""
+    return nn.Hardtanh(-1.5, 0.75), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  clip(max = -0.25)
+  output y
+""")
+def activation_clip_max():
+    """torch.clamp(x, max=-0.25)"""
+    return Call(lambda x: torch.clamp(x, max=-0.25)), [normal(2, 3, 4, 5, scale=1.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  selu
+  output y
+""")
+def activation_selu():
+    """SELU()"""
+    return nn.SELU(), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  celu(0.5)
+  output y
+""")
+def activation_celu():
+    """CELU(0.5)"""
+    return nn.CELU(0.5), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  softplus
+  output y
+""")
+def activation_softplus():
+    """Softplus() with a threshold that is never reached, also far from zero"""
+    return nn.Softplus(threshold=1000), [normal(2, 3, 4, 5, scale=10.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  softplus(2)
+  output y
+""")
+def activation_softplus_beta():
+    """Softplus(2)"""
+    return nn.Softplus(2), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  softsign
+  output y
+""")
+def activation_softsign():
+    """Softsign()"""
+    return nn.Softsign(), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  mish
+  output y
+""")
+def activation_mish():
+    """Mish(), also far from zero"""
+    return nn.Mish(), [normal(2, 3, 4, 5, scale=8.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  thresholded_relu(0.5)
+  output y
+""")
+def activation_thresholded_relu():
+    """Threshold(0.5, 0)"""
+    return nn.Threshold(0.5, 0), [normal(2, 3, 4, 5, scale=1.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  abs
+  output y
+""")
+def activation_abs():
+    """torch.abs(x)"""
+    return Call(torch.abs), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  exp
+  output y
+""")
+def activation_exp():
+    """torch.exp(x)"""
+    return Call(torch.exp), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  log
+  output y
+""")
+def activation_log():
+    """torch.log(x) of positive numbers"""
+    return Call(torch.log), [normal(2, 3, 4, 5, scale=2.0).abs() + 0.1]
+
+
+@case("""
+  input x: [3, 4, 5]
+  sqrt
+  output y
+""")
+def activation_sqrt():
+    """torch.sqrt(x) of positive numbers"""
+    return Call(torch.sqrt), [normal(2, 3, 4, 5, scale=2.0).abs()]
+
+
+@case("""
   input x: [5, 3, 4]
   softmax
   output y

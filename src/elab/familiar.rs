@@ -1,7 +1,7 @@
 //! What other frameworks call a layer, for 'did you mean'.
 
 /// Names in lower case without `_` and a trailing `1d`, `2d` or `3d`.
-const NAMES: [(&str, &str); 31] = [
+const NAMES: [(&str, &str); 34] = [
     ("averagepooling", "avgpool"),
     ("adaptiveaveragepool", "avgpool"),
     ("adaptiveavgpool", "avgpool"),
@@ -11,6 +11,7 @@ const NAMES: [(&str, &str); 31] = [
     ("cat", "concat"),
     ("concatenate", "concat"),
     ("chunk", "split"),
+    ("clamp", "clip"),
     ("convolution", "conv"),
     ("convtranspose", "conv_transpose"),
     ("deconv", "conv_transpose"),
@@ -19,6 +20,7 @@ const NAMES: [(&str, &str); 31] = [
     ("depthwiseconv", "depthwise"),
     ("fc", "linear"),
     ("fullyconnected", "linear"),
+    ("hardtanh", "clip"),
     ("interpolate", "upsample"),
     ("innerproduct", "linear"),
     ("localresponsenorm", "lrn"),
@@ -30,6 +32,7 @@ const NAMES: [(&str, &str); 31] = [
     ("subtract", "sub"),
     ("sum", "add"),
     ("swish", "silu"),
+    ("threshold", "thresholded_relu"),
     ("upsampling", "upsample"),
     ("view", "reshape"),
     ("zeropad", "pad"),

@@ -1,5 +1,6 @@
 //! What a box says of its layer, and how it looks.
 
+use crate::op::activation::{Activation, HARD_SIGMOID};
 use crate::op::{Op, Value};
 
 /// The kinds of layers that have a colour of their own.
@@ -88,6 +89,7 @@ pub(super) fn detail(op: &Op, name: &str) -> String {
         Op::Upsample(_) | Op::Slice(_) | Op::Split(_) | Op::Pad(_) | Op::Softmax(_) => {
             words.extend(args.iter().map(|(_, value)| pair_or_text(value)));
         }
+        Op::Activation(Activation::HardSigmoid { slope, shift }) if [*slope, *shift] == HARD_SIGMOID => {}
         Op::Activation(_) | Op::Affine(_) => {
             let told = args.iter().filter(|(_, value)| !matches!(value, Value::Float(value) if *value == 1.0));
             words.extend(told.map(|(name, value)| format!("{name} {value}")));

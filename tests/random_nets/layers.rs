@@ -94,7 +94,7 @@ impl Window {
 }
 
 const DILATIONS: [usize; 6] = [1, 1, 1, 1, 2, 3];
-const ACTIVATIONS: [&str; 14] = [
+const ACTIVATIONS: [&str; 22] = [
     "relu",
     "relu",
     "relu6",
@@ -108,6 +108,14 @@ const ACTIVATIONS: [&str; 14] = [
     "hard_swish",
     "tanh",
     "tanh(1.7159, 2.0 / 3.0)",
+    "clip(-0.5, max = 0.75)",
+    "clip(min = -0.25)",
+    "selu",
+    "celu(0.5)",
+    "softplus",
+    "softsign",
+    "mish",
+    "hard_sigmoid(0.2)",
     "relu",
 ];
 

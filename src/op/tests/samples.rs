@@ -1,6 +1,8 @@
 //! Right calls of every layer.
 
 use crate::dim::Dim;
+use crate::op::activation::Activation;
+use crate::op::testing::seeded;
 use crate::op::{ArgError, Call, Op, Value};
 use crate::tensor::Shape;
 
@@ -139,11 +141,30 @@ pub(super) fn samples() -> Vec<Sample> {
         ("gelu", &[], map),
         ("gelu", &[("form", w("tanh"))], map),
         ("silu", &[], map),
+        ("silu", &[("beta", f(1.702))], map),
         ("sigmoid", &[], map),
         ("hard_sigmoid", &[], map),
+        ("hard_sigmoid", &[("slope", f(0.8)), ("shift", f(0.3))], map),
         ("hard_swish", &[], map),
         ("tanh", &[], map),
         ("tanh", &[("scale", f(1.7159)), ("slope", f(2.0 / 3.0))], vector),
+        ("clip", &[("min", f(-0.3))], map),
+        ("clip", &[("max", f(0.2))], vector),
+        ("clip", &[("min", f(-0.3)), ("max", f(0.2))], map),
+        ("selu", &[], map),
+        ("celu", &[], map),
+        ("celu", &[("alpha", f(0.4))], map),
+        ("softplus", &[], map),
+        ("softplus", &[("beta", f(3.0))], vector),
+        ("softsign", &[], map),
+        ("mish", &[], map),
+        ("thresholded_relu", &[], map),
+        ("thresholded_relu", &[("alpha", f(-0.3))], map),
+        ("thresholded_relu", &[("alpha", f(0.3))], map),
+        ("abs", &[], map),
+        ("exp", &[], map),
+        ("log", &[], map),
+        ("sqrt", &[], vector),
         ("add", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
         ("sub", &[], &[&[7], &[7]]),
         ("mul", &[], &[&[4, 5, 6], &[4, 5, 6]]),
@@ -180,6 +201,12 @@ pub(super) fn samples() -> Vec<Sample> {
         inputs: inputs.iter().map(|sizes| Shape::known(sizes)).collect(),
     };
     rows.iter().map(sample).collect()
+}
+
+/// Seeded numbers for an operand, all above zero where an operator takes no others.
+pub(super) fn operand(op: &Op, len: usize, seed: u64) -> Vec<f32> {
+    let above_zero = matches!(op, Op::Activation(Activation::Log | Activation::Sqrt));
+    seeded(len, seed).into_iter().map(|x| if above_zero { x + 2.0 } else { x }).collect()
 }
 
 impl Sample {
