@@ -520,6 +520,28 @@ def activation_sqrt():
 
 @case("""
   input x: [5, 3, 4]
+  act: prelu
+  output y
+""")
+def prelu_channels():
+    """PReLU(5), random slopes"""
+    module = named(act=nn.PReLU(5))
+    nn.init.normal_(module.act.weight)
+    return module, [normal(2, 5, 3, 4)]
+
+
+@case("""
+  input x: [7]
+  act: prelu(shared = true)
+  output y
+""")
+def prelu_shared():
+    """PReLU() on a vector"""
+    return named(act=nn.PReLU()), [normal(3, 7)]
+
+
+@case("""
+  input x: [5, 3, 4]
   softmax
   output y
 """)

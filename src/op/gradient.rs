@@ -7,7 +7,7 @@
 use super::attr::{ArgError, Call, Signature, Value};
 use super::{
     Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv,
-    crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, rbf, slice, softmax, table_conv, upsample,
+    crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
 };
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
@@ -234,6 +234,7 @@ differentiated! {
     ChannelScale(channel_scale::ChannelScale) "scale gradient",
     Pool(pool::Pool) "pool gradient",
     Activation(activation::Activation) "activation gradient",
+    Prelu(prelu::Prelu) "prelu gradient",
     Softmax(softmax::Softmax) "softmax gradient",
     Mul(mul::Mul) "mul gradient",
     Slice(slice::Slice) "slice gradient",

@@ -118,6 +118,8 @@ pub enum Role {
     Scale,
     /// Per-channel shift; starts at zero.
     Shift,
+    /// Slope below zero; starts at a quarter.
+    Slope,
     /// Running mean, a buffer; starts at zero.
     RunningMean,
     /// Running variance, a buffer; starts at one.
@@ -130,7 +132,7 @@ impl Role {
     /// Whether training changes it by its gradient; the others are buffers.
     pub fn trainable(self) -> bool {
         match self {
-            Role::Weight | Role::Bias | Role::Scale | Role::Shift => true,
+            Role::Weight | Role::Bias | Role::Scale | Role::Shift | Role::Slope => true,
             Role::RunningMean | Role::RunningVar | Role::Counter => false,
         }
     }
@@ -320,6 +322,8 @@ ops! {
     pool::Pool,
     /// Pointwise function.
     activation::Activation,
+    /// ReLU with a trained slope below zero.
+    prelu::Prelu,
     /// Softmax and its logarithm.
     softmax::Softmax,
     /// Elementwise sum.

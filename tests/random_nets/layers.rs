@@ -281,11 +281,15 @@ impl Writer<'_> {
 
     fn norm(&mut self) {
         let to = self.above.clone();
-        match self.dice.below(6) {
+        match self.dice.below(7) {
             0 | 1 => self.weighted("bn", &to),
             2 => self.weighted("scale", &to),
             3 => self.layer("affine(0.5, shift = -0.25)", &to),
             4 => self.weighted("layer_norm(eps = 0.01)", &to),
+            5 => {
+                let layer = self.dice.pick(&["prelu", "prelu(shared = true)"]);
+                self.weighted(layer, &to);
+            }
             _ if to.len() == 1 => self.weighted("scale(bias = false)", &to),
             _ => {
                 let (size, beta) = (self.dice.pick(&[5, 3, 4, 1, 9]), self.dice.pick(&["0.75", "0.5"]));

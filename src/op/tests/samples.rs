@@ -165,6 +165,8 @@ pub(super) fn samples() -> Vec<Sample> {
         ("exp", &[], map),
         ("log", &[], map),
         ("sqrt", &[], vector),
+        ("prelu", &[], map),
+        ("prelu", &[("shared", Value::Bool(true))], vector),
         ("add", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
         ("sub", &[], &[&[7], &[7]]),
         ("mul", &[], &[&[4, 5, 6], &[4, 5, 6]]),
