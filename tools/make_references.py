@@ -65,8 +65,9 @@ def normal(*shape, scale=1.0):
 
 def randomise_norms(model):
     """Give every normalisation weights and statistics that are not the identity."""
+    norms = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
     for module in model.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+        if isinstance(module, norms) and module.weight is not None:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.3)
         if isinstance(module, nn.BatchNorm2d):
@@ -253,6 +254,38 @@ def lrn_even_size():
 def layer_norm_channels():
     """torchvision's LayerNorm2d(6, eps=1e-6): normalise over the channels of each pixel"""
     return named(norm=LayerNorm2d(6, eps=1e-6)), [normal(2, 6, 4, 3)]
+
+
+@case("""
+  input x: [6, 4, 3]
+  norm: group_norm(3)
+  output y
+""")
+def group_norm():
+    """GroupNorm(3, 6)"""
+    return named(norm=nn.GroupNorm(3, 6)), [normal(2, 6, 4, 3) + 1.0]
+
+
+@case("""
+  input x: [6]
+  norm: group_norm(2, eps = 0.1, affine = false)
+  output y
+""")
+def group_norm_vector():
+    """GroupNorm(2, 6, eps=0.1, affine=False) on a vector"""
+    return named(norm=nn.GroupNorm(2, 6, eps=0.1, affine=False)), [normal(3, 6)]
+
+
+@case("""
+  input x: [5, 4, 3]
+  instance_norm
+  norm: instance_norm(eps = 0.01, affine = true)
+  output y
+""")
+def instance_norm():
+    """InstanceNorm2d(5), then InstanceNorm2d(5, eps=0.01, affine=True)"""
+    plain, norm = nn.InstanceNorm2d(5), nn.InstanceNorm2d(5, eps=0.01, affine=True)
+    return named(plain=plain, norm=norm), [normal(2, 5, 4, 3, scale=3.0) + 1.0]
 
 
 # ---- activations --------------------------------------------------------------------------------

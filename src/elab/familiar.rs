@@ -1,7 +1,7 @@
 //! What other frameworks call a layer, for 'did you mean'.
 
 /// Names in lower case without `_` and a trailing `1d`, `2d` or `3d`.
-const NAMES: [(&str, &str); 35] = [
+const NAMES: [(&str, &str); 37] = [
     ("averagepooling", "avgpool"),
     ("adaptiveaveragepool", "avgpool"),
     ("adaptiveavgpool", "avgpool"),
@@ -37,6 +37,8 @@ const NAMES: [(&str, &str); 35] = [
     ("view", "reshape"),
     ("zeropad", "pad"),
     ("parametricrelu", "prelu"),
+    ("groupnormalization", "group_norm"),
+    ("instancenormalization", "instance_norm"),
 ];
 
 /// The layer that a name of another framework stands for: `Conv2d` is `conv`. `layers` are the names to choose from.

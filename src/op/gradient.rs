@@ -7,7 +7,7 @@
 use super::attr::{ArgError, Call, Signature, Value};
 use super::{
     Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv,
-    crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
+    crop, group_norm, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
 };
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
@@ -230,6 +230,7 @@ differentiated! {
     BatchNorm(batch_norm::BatchNorm) "frozen bn gradient",
     Normalise(normalise::Normalise) "bn gradient",
     LayerNorm(layer_norm::LayerNorm) "layer_norm gradient",
+    GroupNorm(group_norm::GroupNorm) "group_norm gradient",
     Lrn(lrn::Lrn) "lrn gradient",
     ChannelScale(channel_scale::ChannelScale) "scale gradient",
     Pool(pool::Pool) "pool gradient",

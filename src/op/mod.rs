@@ -314,6 +314,8 @@ ops! {
     normalise::Normalise,
     /// Layer normalisation over the channels of each position.
     layer_norm::LayerNorm,
+    /// Normalisation over groups of channels, or over each channel.
+    group_norm::GroupNorm,
     /// Local response normalisation.
     lrn::Lrn,
     /// Trainable scale and bias per channel.

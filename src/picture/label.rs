@@ -41,7 +41,7 @@ pub(super) fn look(op: &Op) -> Look {
         Op::Input(_) => Family::Terminal,
         Op::Conv(_) | Op::ConvTranspose(_) | Op::TableConv(_) => Family::Conv,
         Op::Linear(_) | Op::Rbf(_) => Family::Linear,
-        Op::BatchNorm(_) | Op::LayerNorm(_) | Op::Lrn(_) | Op::ChannelScale(_) => Family::Norm,
+        Op::BatchNorm(_) | Op::LayerNorm(_) | Op::GroupNorm(_) | Op::Lrn(_) | Op::ChannelScale(_) => Family::Norm,
         Op::Activation(_) | Op::Prelu(_) | Op::Softmax(_) => Family::Activation,
         Op::Pool(_) => Family::Pool,
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Concat(_) => Family::Join,

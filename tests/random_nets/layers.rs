@@ -281,7 +281,7 @@ impl Writer<'_> {
 
     fn norm(&mut self) {
         let to = self.above.clone();
-        match self.dice.below(7) {
+        match self.dice.below(8) {
             0 | 1 => self.weighted("bn", &to),
             2 => self.weighted("scale", &to),
             3 => self.layer("affine(0.5, shift = -0.25)", &to),
@@ -289,6 +289,11 @@ impl Writer<'_> {
             5 => {
                 let layer = self.dice.pick(&["prelu", "prelu(shared = true)"]);
                 self.weighted(layer, &to);
+            }
+            6 => {
+                let groups = self.dice.pick(&[1, 2, 3]);
+                let groups = if to[0].is_multiple_of(groups) { groups } else { 1 };
+                self.weighted(&format!("group_norm({groups}, eps = 0.01)"), &to);
             }
             _ if to.len() == 1 => self.weighted("scale(bias = false)", &to),
             _ => {

@@ -107,6 +107,7 @@ pub fn in_place(op: &Op) -> bool {
         Op::Activation(_)
             | Op::BatchNorm(_)
             | Op::LayerNorm(_)
+            | Op::GroupNorm(_)
             | Op::Prelu(_)
             | Op::Softmax(_)
             | Op::ChannelScale(_)
