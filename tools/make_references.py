@@ -811,6 +811,57 @@ def channel_shuffle_groups():
 
 
 @case("""
+  input x: [12, 2, 3]
+  pixel_shuffle(2)
+  output y
+""")
+def pixel_shuffle():
+    """PixelShuffle(2)"""
+    return nn.PixelShuffle(2), [normal(2, 12, 2, 3)]
+
+
+@case("""
+  input x: [12, 2, 3]
+  pixel_shuffle(2, order = dcr)
+  output y
+""")
+def pixel_shuffle_dcr():
+    """reshape to [2, 2, 3, h, w], then the first two behind height and width: TensorFlow's depth_to_space"""
+
+    def depth_to_space(x):
+        n, _, h, w = x.shape
+        return x.reshape(n, 2, 2, 3, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, 3, 2 * h, 2 * w)
+
+    return Call(depth_to_space), [normal(2, 12, 2, 3)]
+
+
+@case("""
+  input x: [2, 6, 3]
+  pixel_unshuffle(3)
+  output y
+""")
+def pixel_unshuffle():
+    """PixelUnshuffle(3)"""
+    return nn.PixelUnshuffle(3), [normal(2, 2, 6, 3)]
+
+
+@case("""
+  input x: [3, 4, 6]
+  pixel_unshuffle(2, order = dcr)
+  output y
+""")
+def pixel_unshuffle_dcr():
+    """reshape to [3, h/2, 2, w/2, 2], then the cells in front of the channels: TensorFlow's space_to_depth"""
+
+    def space_to_depth(x):
+        n, c, h, w = x.shape
+        cells = x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+        return cells.reshape(n, 4 * c, h // 2, w // 2)
+
+    return Call(space_to_depth), [normal(2, 3, 4, 6)]
+
+
+@case("""
   input x: [5, 2, 3]
   slice(1..3)
   output y

@@ -344,6 +344,8 @@ ops! {
     split::Split,
     /// Channels dealt out from their groups.
     shuffle::ChannelShuffle,
+    /// Channels as squares of positions, and squares of positions as channels.
+    pixel_shuffle::PixelShuffle,
     /// The operand as it is.
     identity::Identity,
     /// Dropout.

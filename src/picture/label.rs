@@ -86,7 +86,7 @@ pub(super) fn detail(op: &Op, name: &str) -> String {
         }
         Op::Linear(_) => words.extend(args.first().map(|(_, value)| value.to_string())),
         Op::Dropout(_) => words.extend(args.first().map(|(_, value)| value.to_string())),
-        Op::Upsample(_) | Op::Slice(_) | Op::Split(_) | Op::Pad(_) | Op::Softmax(_) => {
+        Op::Upsample(_) | Op::PixelShuffle(_) | Op::Slice(_) | Op::Split(_) | Op::Pad(_) | Op::Softmax(_) => {
             words.extend(args.iter().map(|(_, value)| pair_or_text(value)));
         }
         Op::Activation(Activation::HardSigmoid { slope, shift }) if [*slope, *shift] == HARD_SIGMOID => {}

@@ -339,6 +339,16 @@ impl Writer<'_> {
                     _ => self.activation(),
                 }
             }
+            6 if most(2) && self.dice.once_in(2) => {
+                let order = self.dice.pick(&["", ", order = dcr"]);
+                match c.is_multiple_of(4) {
+                    true => self.layer(&format!("pixel_shuffle(2{order})"), &[c / 4, h * 2, w * 2]),
+                    false if h.is_multiple_of(2) && w.is_multiple_of(2) => {
+                        self.layer(&format!("pixel_unshuffle(2{order})"), &[c * 4, h / 2, w / 2]);
+                    }
+                    false => self.activation(),
+                }
+            }
             6 if most(2) => {
                 let (channels, stride) = (c + self.dice.below(c + 1), self.dice.pick(&[1, 2]));
                 let to = [channels, h.div_ceil(stride), w.div_ceil(stride)];
