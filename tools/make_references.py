@@ -884,6 +884,42 @@ def two_inputs():
     return module, [normal(2, 2, 3, 4), normal(2, 2, 3, 4)]
 
 
+@case("""
+  input a: [2, 3, 4]
+  input b: [2, 3, 4]
+  div(a, b)
+  output y
+""")
+def div():
+    """a / b"""
+    return Call(lambda a, b: a / b), [normal(2, 2, 3, 4), normal(2, 2, 3, 4).abs() + 0.5]
+
+
+@case("""
+  input a: [2, 3, 4]
+  input b: [2, 1, 1]
+  div(a, b)
+  output y
+""")
+def div_channels():
+    """a / b, b having a number for each channel"""
+    return Call(lambda a, b: a / b), [normal(2, 2, 3, 4), normal(2, 2, 1, 1).abs() + 0.5]
+
+
+@case("""
+  input a: [2, 3, 4]
+  input b: [2, 3, 4]
+  input c: [2, 3, 4]
+  least: minimum(b, c)
+  maximum(a, b, least)
+  output y
+""")
+def extrema():
+    """torch.maximum(torch.maximum(a, b), torch.minimum(b, c))"""
+    module = Call(lambda a, b, c: torch.maximum(torch.maximum(a, b), torch.minimum(b, c)))
+    return module, [normal(2, 2, 3, 4) for _ in range(3)]
+
+
 # ---- blocks of known nets, cut down -------------------------------------------------------------
 
 

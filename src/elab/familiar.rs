@@ -1,7 +1,7 @@
 //! What other frameworks call a layer, for 'did you mean'.
 
 /// Names in lower case without `_` and a trailing `1d`, `2d` or `3d`.
-const NAMES: [(&str, &str); 39] = [
+const NAMES: [(&str, &str); 43] = [
     ("averagepooling", "avgpool"),
     ("adaptiveaveragepool", "avgpool"),
     ("adaptiveavgpool", "avgpool"),
@@ -41,6 +41,10 @@ const NAMES: [(&str, &str); 39] = [
     ("instancenormalization", "instance_norm"),
     ("depthtospace", "pixel_shuffle"),
     ("spacetodepth", "pixel_unshuffle"),
+    ("divide", "div"),
+    ("max", "maximum"),
+    ("min", "minimum"),
+    ("maxout", "maximum"),
 ];
 
 /// The layer that a name of another framework stands for: `Conv2d` is `conv`. `layers` are the names to choose from.

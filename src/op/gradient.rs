@@ -7,7 +7,7 @@
 use super::attr::{ArgError, Call, Signature, Value};
 use super::{
     Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv,
-    crop, group_norm, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
+    crop, div, extremum, group_norm, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
 };
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
@@ -238,6 +238,8 @@ differentiated! {
     Prelu(prelu::Prelu) "prelu gradient",
     Softmax(softmax::Softmax) "softmax gradient",
     Mul(mul::Mul) "mul gradient",
+    Div(div::Div) "div gradient",
+    Extremum(extremum::Extremum) "maximum gradient",
     Slice(slice::Slice) "slice gradient",
     Pad(pad::Pad) "pad gradient",
     PadShortcut(pad_shortcut::PadShortcut) "pad_shortcut gradient",

@@ -334,6 +334,10 @@ ops! {
     sub::Sub,
     /// Elementwise product.
     mul::Mul,
+    /// Elementwise quotient.
+    div::Div,
+    /// Elementwise maximum and minimum.
+    extremum::Extremum,
     /// Scale and shift by constants.
     affine::Affine,
     /// Concatenation.

@@ -44,13 +44,14 @@ pub(super) fn look(op: &Op) -> Look {
         Op::BatchNorm(_) | Op::LayerNorm(_) | Op::GroupNorm(_) | Op::Lrn(_) | Op::ChannelScale(_) => Family::Norm,
         Op::Activation(_) | Op::Prelu(_) | Op::Softmax(_) => Family::Activation,
         Op::Pool(_) => Family::Pool,
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Concat(_) => Family::Join,
+        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) | Op::Extremum(_) | Op::Concat(_) => Family::Join,
         _ => Family::Other,
     };
     let sign = match op {
         Op::Add(_) => Some("+"),
         Op::Sub(_) => Some("−"),
         Op::Mul(_) => Some("×"),
+        Op::Div(_) => Some("÷"),
         _ => None,
     };
     let follows = matches!(family, Family::Norm | Family::Activation) || matches!(op, Op::Dropout(_));

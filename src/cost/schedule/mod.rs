@@ -115,6 +115,8 @@ pub fn in_place(op: &Op) -> bool {
             | Op::Add(_)
             | Op::Sub(_)
             | Op::Mul(_)
+            | Op::Div(_)
+            | Op::Extremum(_)
     )
 }
 

@@ -176,6 +176,11 @@ pub(super) fn samples() -> Vec<Sample> {
         ("sub", &[], &[&[7], &[7]]),
         ("mul", &[], &[&[4, 5, 6], &[4, 5, 6]]),
         ("mul", &[], &[&[4, 1, 1], &[4, 5, 6]]),
+        ("div", &[], &[&[4, 5, 6], &[4, 5, 6]]),
+        ("div", &[], &[&[4, 5, 6], &[4, 1, 1]]),
+        ("div", &[], &[&[4, 1, 1], &[4, 5, 6]]),
+        ("maximum", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
+        ("minimum", &[], &[&[7], &[7]]),
         ("concat", &[], &[&[4, 5, 6], &[1, 5, 6], &[2, 5, 6]]),
         ("concat", &[("axis", w("w"))], &[&[4, 5, 6], &[4, 5, 1]]),
         ("slice", &[("range", range.clone())], map),
@@ -214,9 +219,9 @@ pub(super) fn samples() -> Vec<Sample> {
     rows.iter().map(sample).collect()
 }
 
-/// Seeded numbers for an operand, all above zero where an operator takes no others.
+/// Seeded numbers for an operand, all above zero where an operator takes no others, or none near zero.
 pub(super) fn operand(op: &Op, len: usize, seed: u64) -> Vec<f32> {
-    let above_zero = matches!(op, Op::Activation(Activation::Log | Activation::Sqrt));
+    let above_zero = matches!(op, Op::Div(_) | Op::Activation(Activation::Log | Activation::Sqrt));
     seeded(len, seed).into_iter().map(|x| if above_zero { x + 2.0 } else { x }).collect()
 }
 
