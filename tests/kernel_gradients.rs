@@ -93,6 +93,7 @@ fn layers_have_kernels_for_their_gradients() {
         ([6, 4, 5], "tanh"),
         ([6, 6, 5], "pad_shortcut(9, stride = 2)"),
         ([6, 4, 5], "avgpool(global)"),
+        ([6, 8, 7], "avgpool([3, 2], dilation = [2, 3], pad = 1, stride = 1, count_pad = false)"),
         ([6, 4, 5], "maxpool(global)"),
         ([6, 4, 5], "flatten\nf: linear(9)"),
         ([6, 4, 5], "flatten\nf: linear(17, bias = false)"),

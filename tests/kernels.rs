@@ -99,6 +99,12 @@ fn fused_layers_are_what_they_were() {
             false,
         ),
         ("input x: [12, 6, 5]\nlrn\navgpool(global)\nflatten\nf: linear(7)\ntanh\nsoftmax\noutput y".to_owned(), false),
+        (
+            "input x: [12, 9, 8]\navgpool([3, 2], dilation = [2, 3], pad = 1, stride = 1)\n\
+             avgpool(3, dilation = 2, stride = 2, pad = 2, count_pad = false, ceil = true)\noutput y"
+                .to_owned(),
+            false,
+        ),
         ("input x: [3, 6, 5]\nflatten\nf: linear(9)\nrelu\nreshape([9, 1, 1])\ns: scale\noutput y".to_owned(), false),
         ("input x: [10, 6, 6]\na, b: split(2)\nsub(a, b)\nchannel_shuffle(5)\nupsample(2)\npad(1)\noutput y".to_owned(), false),
     ] {

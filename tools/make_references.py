@@ -659,6 +659,18 @@ def avg_pool_no_count_pad():
 
 
 @case("""
+  input x: [3, 8, 9]
+  avgpool([3, 2], stride = [2, 1], dilation = [2, 3], pad = 1)
+  output y
+""")
+def avg_pool_dilation():
+    """The mean of the taps that a depthwise convolution with a kernel of ones and this dilation sums"""
+    ones = torch.ones(3, 1, 3, 2) / 6.0
+    dilated = Call(lambda x: F.conv2d(x, ones, stride=(2, 1), padding=1, dilation=(2, 3), groups=3))
+    return dilated, [normal(2, 3, 8, 9)]
+
+
+@case("""
   input x: [3, 7, 5]
   avgpool(to = [3, 2])
   output y

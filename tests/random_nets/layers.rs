@@ -260,8 +260,7 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        let dilations = if layer == "avgpool" { &[1] } else { &DILATIONS[..] };
-        let window = Window::draw(&mut self.dice, [h, w], dilations, true);
+        let window = Window::draw(&mut self.dice, [h, w], &DILATIONS, true);
         let ceil = matches!(window.pad, Pad::Sides(_)) && self.dice.once_in(3);
         let [to_h, to_w] = window.to([h, w], ceil);
         // The stride of a pooling is its kernel where it is not given.

@@ -63,7 +63,7 @@ static SIGNATURES: [Signature; 2] = [
     },
     Signature {
         layer: "avgpool",
-        params: &[KERNEL, STRIDE, PAD, CEIL, COUNT_PAD, TO],
+        params: &[KERNEL, STRIDE, PAD, DILATION, CEIL, COUNT_PAD, TO],
         operands: Operands::Above,
         doc: "the average of each window",
     },
@@ -121,12 +121,11 @@ impl Operator for Pool {
                     ("kernel", Value::ints(&kernel)),
                     ("stride", Value::ints(&stride)),
                     ("pad", padding.value()),
+                    ("dilation", Value::ints(&dilation)),
+                    ("ceil", Value::Bool(ceil)),
                 ];
-                match self.function {
-                    Function::Max => args.extend([("dilation", Value::ints(&dilation)), ("ceil", Value::Bool(ceil))]),
-                    Function::Average { count_pad } => {
-                        args.extend([("ceil", Value::Bool(ceil)), ("count_pad", Value::Bool(count_pad))]);
-                    }
+                if let Function::Average { count_pad } = self.function {
+                    args.push(("count_pad", Value::Bool(count_pad)));
                 }
                 args
             }

@@ -133,6 +133,17 @@ pub(super) fn samples() -> Vec<Sample> {
             ],
             map,
         ),
+        (
+            "avgpool",
+            &[
+                ("kernel", ns(&[3, 2])),
+                ("stride", ns(&[1, 2])),
+                ("pad", n(1)),
+                ("dilation", ns(&[2, 3])),
+                ("ceil", Value::Bool(true)),
+            ],
+            map,
+        ),
         ("avgpool", &[("kernel", w("global"))], map),
         ("avgpool", &[("to", n(3))], map),
         ("softmax", &[], vector),
