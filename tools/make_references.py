@@ -797,6 +797,39 @@ def upsample_bilinear_aligned():
 
 
 @case("""
+  input x: [2, 3, 4]
+  upsample(2, bicubic)
+  output y
+""")
+def upsample_bicubic():
+    """Upsample(scale_factor=2, mode="bicubic", align_corners=False)"""
+    module = nn.Upsample(scale_factor=2, mode="bicubic", align_corners=False)
+    return module, [normal(2, 2, 3, 4)]
+
+
+@case("""
+  input x: [2, 7, 4]
+  upsample(size = [5, 9], mode = bicubic, corners = aligned)
+  output y
+""")
+def upsample_bicubic_aligned():
+    """Upsample(size=(5, 9), mode="bicubic", align_corners=True): fewer rows, more columns"""
+    module = nn.Upsample(size=(5, 9), mode="bicubic", align_corners=True)
+    return module, [normal(2, 2, 7, 4)]
+
+
+@case("""
+  input x: [2, 7, 4]
+  upsample(size = [3, 9], mode = bicubic)
+  output y
+""")
+def upsample_bicubic_to_size():
+    """Upsample(size=(3, 9), mode="bicubic", align_corners=False): fewer rows, without antialiasing"""
+    module = nn.Upsample(size=(3, 9), mode="bicubic", align_corners=False)
+    return module, [normal(2, 2, 7, 4)]
+
+
+@case("""
   input x: [2, 5, 9]
   maxpool(2)
   upsample(size = x, mode = bilinear)

@@ -307,7 +307,10 @@ impl Writer<'_> {
         let [c, h, w] = self.map();
         let most = |factor: usize| c * h * w * factor <= ELEMENTS;
         match self.dice.below(8) {
-            0 if most(4) => self.one_of(&["upsample(2)", "upsample(2, mode = bilinear)"], &[c, h * 2, w * 2]),
+            0 if most(4) => self.one_of(
+                &["upsample(2)", "upsample(2, mode = bilinear)", "upsample(2, mode = bicubic)"],
+                &[c, h * 2, w * 2],
+            ),
             1 if most(6) => self.layer("upsample([2, 3], mode = bilinear, corners = aligned)", &[c, h * 2, w * 3]),
             2 if most(4) => {
                 let sides = [(); 4].map(|()| self.dice.below(3).min(h - 1).min(w - 1));

@@ -217,6 +217,8 @@ pub(super) fn samples() -> Vec<Sample> {
         ("upsample", &[("factor", ns(&[2, 3]))], map),
         ("upsample", &[("size", ns(&[9, 4])), ("mode", w("bilinear")), ("corners", w("aligned"))], map),
         ("upsample", &[("size", Value::Shape(Shape::known(&[1, 3, 8]))), ("mode", w("bilinear"))], map),
+        ("upsample", &[("factor", n(2)), ("mode", w("bicubic"))], map),
+        ("upsample", &[("size", ns(&[3, 9])), ("mode", w("bicubic")), ("corners", w("aligned"))], map),
         ("crop", &[("to", ns(&[2, 5]))], map),
         ("crop", &[("to", n(3)), ("at", ns(&[2, 1]))], map),
         ("pad_shortcut", &[("channels", n(9))], map),
