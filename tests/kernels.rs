@@ -79,6 +79,10 @@ fn fused_layers_are_what_they_were() {
         (format!("{residual}output y"), false),
         (format!("{residual}output y"), true),
         (format!("{residual}c: conv(5, 1)\nadd(prev, c)\nsilu\noutput y"), false),
+        (format!("{residual}c: conv(5, 1)\nadd(prev, c)\nclip(-2, 3)\noutput y"), false),
+        // Bounds that zero is not between, in front of a 1x1 convolution and behind others.
+        ("input x: [24, 7, 5]\nb: bn\nclip(0.2, 0.5)\nc: conv(20, 1)\nclip(max = -0.1)\noutput y".to_owned(), false),
+        ("input x: [32, 9, 9]\na: conv(32, 3, pad = 1)\nclip(min = 0.1)\nd: depthwise(3, pad = 1)\nmish\noutput y".to_owned(), false),
         // The value that is added is the convolution's own input.
         ("input x: [16, 6, 6]\nrelu\nadd { c: conv(16, 3, pad = 1); identity }\noutput y".to_owned(), false),
         // Batch norm and relu in front of a 1x1 convolution, on part of a concatenation.
@@ -95,6 +99,12 @@ fn fused_layers_are_what_they_were() {
             false,
         ),
         ("input x: [12, 6, 5]\nlrn\navgpool(global)\nflatten\nf: linear(7)\ntanh\nsoftmax\noutput y".to_owned(), false),
+        (
+            "input x: [12, 9, 8]\navgpool([3, 2], dilation = [2, 3], pad = 1, stride = 1)\n\
+             avgpool(3, dilation = 2, stride = 2, pad = 2, count_pad = false, ceil = true)\noutput y"
+                .to_owned(),
+            false,
+        ),
         ("input x: [3, 6, 5]\nflatten\nf: linear(9)\nrelu\nreshape([9, 1, 1])\ns: scale\noutput y".to_owned(), false),
         ("input x: [10, 6, 6]\na, b: split(2)\nsub(a, b)\nchannel_shuffle(5)\nupsample(2)\npad(1)\noutput y".to_owned(), false),
     ] {

@@ -65,8 +65,9 @@ def normal(*shape, scale=1.0):
 
 def randomise_norms(model):
     """Give every normalisation weights and statistics that are not the identity."""
+    norms = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
     for module in model.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+        if isinstance(module, norms) and module.weight is not None:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.3)
         if isinstance(module, nn.BatchNorm2d):
@@ -255,6 +256,38 @@ def layer_norm_channels():
     return named(norm=LayerNorm2d(6, eps=1e-6)), [normal(2, 6, 4, 3)]
 
 
+@case("""
+  input x: [6, 4, 3]
+  norm: group_norm(3)
+  output y
+""")
+def group_norm():
+    """GroupNorm(3, 6)"""
+    return named(norm=nn.GroupNorm(3, 6)), [normal(2, 6, 4, 3) + 1.0]
+
+
+@case("""
+  input x: [6]
+  norm: group_norm(2, eps = 0.1, affine = false)
+  output y
+""")
+def group_norm_vector():
+    """GroupNorm(2, 6, eps=0.1, affine=False) on a vector"""
+    return named(norm=nn.GroupNorm(2, 6, eps=0.1, affine=False)), [normal(3, 6)]
+
+
+@case("""
+  input x: [5, 4, 3]
+  instance_norm
+  norm: instance_norm(eps = 0.01, affine = true)
+  output y
+""")
+def instance_norm():
+    """InstanceNorm2d(5), then InstanceNorm2d(5, eps=0.01, affine=True)"""
+    plain, norm = nn.InstanceNorm2d(5), nn.InstanceNorm2d(5, eps=0.01, affine=True)
+    return named(plain=plain, norm=norm), [normal(2, 5, 4, 3, scale=3.0) + 1.0]
+
+
 # ---- activations --------------------------------------------------------------------------------
 
 
@@ -369,6 +402,178 @@ def activation_tanh():
 
 
 @case("""
+  input x: [3, 4, 5]
+  silu(1.702)
+  output y
+""")
+def activation_silu_beta():
+    """x * sigmoid(1.702 x)"""
+    return Call(lambda x: x * torch.sigmoid(1.702 * x)), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  hard_sigmoid(0.2, 0.5)
+  output y
+""")
+def activation_hard_sigmoid_slope():
+    """(0.2 x + 0.5) between 0 and 1"""
+    return Call(lambda x: (0.2 * x + 0.5).clamp(0, 1)), [normal(2, 3, 4, 5, scale=3.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  clip(-1.5, 0.75)
+  output y
+""")
+def activation_clip():
+    """Hardtanh(-1.5, 0.75)"""
+    return nn.Hardtanh(-1.5, 0.75), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  clip(max = -0.25)
+  output y
+""")
+def activation_clip_max():
+    """torch.clamp(x, max=-0.25)"""
+    return Call(lambda x: torch.clamp(x, max=-0.25)), [normal(2, 3, 4, 5, scale=1.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  selu
+  output y
+""")
+def activation_selu():
+    """SELU()"""
+    return nn.SELU(), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  celu(0.5)
+  output y
+""")
+def activation_celu():
+    """CELU(0.5)"""
+    return nn.CELU(0.5), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  softplus
+  output y
+""")
+def activation_softplus():
+    """Softplus() with a threshold that is never reached, also far from zero"""
+    return nn.Softplus(threshold=1000), [normal(2, 3, 4, 5, scale=10.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  softplus(2)
+  output y
+""")
+def activation_softplus_beta():
+    """Softplus(2)"""
+    return nn.Softplus(2), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  softsign
+  output y
+""")
+def activation_softsign():
+    """Softsign()"""
+    return nn.Softsign(), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  mish
+  output y
+""")
+def activation_mish():
+    """Mish(), also far from zero"""
+    return nn.Mish(), [normal(2, 3, 4, 5, scale=8.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  thresholded_relu(0.5)
+  output y
+""")
+def activation_thresholded_relu():
+    """Threshold(0.5, 0)"""
+    return nn.Threshold(0.5, 0), [normal(2, 3, 4, 5, scale=1.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  abs
+  output y
+""")
+def activation_abs():
+    """torch.abs(x)"""
+    return Call(torch.abs), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  exp
+  output y
+""")
+def activation_exp():
+    """torch.exp(x)"""
+    return Call(torch.exp), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
+  input x: [3, 4, 5]
+  log
+  output y
+""")
+def activation_log():
+    """torch.log(x) of positive numbers"""
+    return Call(torch.log), [normal(2, 3, 4, 5, scale=2.0).abs() + 0.1]
+
+
+@case("""
+  input x: [3, 4, 5]
+  sqrt
+  output y
+""")
+def activation_sqrt():
+    """torch.sqrt(x) of positive numbers"""
+    return Call(torch.sqrt), [normal(2, 3, 4, 5, scale=2.0).abs()]
+
+
+@case("""
+  input x: [5, 3, 4]
+  act: prelu
+  output y
+""")
+def prelu_channels():
+    """PReLU(5), random slopes"""
+    module = named(act=nn.PReLU(5))
+    nn.init.normal_(module.act.weight)
+    return module, [normal(2, 5, 3, 4)]
+
+
+@case("""
+  input x: [7]
+  act: prelu(shared = true)
+  output y
+""")
+def prelu_shared():
+    """PReLU() on a vector"""
+    return named(act=nn.PReLU()), [normal(3, 7)]
+
+
+@case("""
   input x: [5, 3, 4]
   softmax
   output y
@@ -451,6 +656,18 @@ def avg_pool_no_count_pad():
     """AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)"""
     module = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)
     return module, [normal(2, 3, 6, 8)]
+
+
+@case("""
+  input x: [3, 8, 9]
+  avgpool([3, 2], stride = [2, 1], dilation = [2, 3], pad = 1)
+  output y
+""")
+def avg_pool_dilation():
+    """The mean of the taps that a depthwise convolution with a kernel of ones and this dilation sums"""
+    ones = torch.ones(3, 1, 3, 2) / 6.0
+    dilated = Call(lambda x: F.conv2d(x, ones, stride=(2, 1), padding=1, dilation=(2, 3), groups=3))
+    return dilated, [normal(2, 3, 8, 9)]
 
 
 @case("""
@@ -580,6 +797,39 @@ def upsample_bilinear_aligned():
 
 
 @case("""
+  input x: [2, 3, 4]
+  upsample(2, bicubic)
+  output y
+""")
+def upsample_bicubic():
+    """Upsample(scale_factor=2, mode="bicubic", align_corners=False)"""
+    module = nn.Upsample(scale_factor=2, mode="bicubic", align_corners=False)
+    return module, [normal(2, 2, 3, 4)]
+
+
+@case("""
+  input x: [2, 7, 4]
+  upsample(size = [5, 9], mode = bicubic, corners = aligned)
+  output y
+""")
+def upsample_bicubic_aligned():
+    """Upsample(size=(5, 9), mode="bicubic", align_corners=True): fewer rows, more columns"""
+    module = nn.Upsample(size=(5, 9), mode="bicubic", align_corners=True)
+    return module, [normal(2, 2, 7, 4)]
+
+
+@case("""
+  input x: [2, 7, 4]
+  upsample(size = [3, 9], mode = bicubic)
+  output y
+""")
+def upsample_bicubic_to_size():
+    """Upsample(size=(3, 9), mode="bicubic", align_corners=False): fewer rows, without antialiasing"""
+    module = nn.Upsample(size=(3, 9), mode="bicubic", align_corners=False)
+    return module, [normal(2, 2, 7, 4)]
+
+
+@case("""
   input x: [2, 5, 9]
   maxpool(2)
   upsample(size = x, mode = bilinear)
@@ -606,6 +856,57 @@ def channel_shuffle_groups():
 
 
 @case("""
+  input x: [12, 2, 3]
+  pixel_shuffle(2)
+  output y
+""")
+def pixel_shuffle():
+    """PixelShuffle(2)"""
+    return nn.PixelShuffle(2), [normal(2, 12, 2, 3)]
+
+
+@case("""
+  input x: [12, 2, 3]
+  pixel_shuffle(2, order = dcr)
+  output y
+""")
+def pixel_shuffle_dcr():
+    """reshape to [2, 2, 3, h, w], then the first two behind height and width: TensorFlow's depth_to_space"""
+
+    def depth_to_space(x):
+        n, _, h, w = x.shape
+        return x.reshape(n, 2, 2, 3, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, 3, 2 * h, 2 * w)
+
+    return Call(depth_to_space), [normal(2, 12, 2, 3)]
+
+
+@case("""
+  input x: [2, 6, 3]
+  pixel_unshuffle(3)
+  output y
+""")
+def pixel_unshuffle():
+    """PixelUnshuffle(3)"""
+    return nn.PixelUnshuffle(3), [normal(2, 2, 6, 3)]
+
+
+@case("""
+  input x: [3, 4, 6]
+  pixel_unshuffle(2, order = dcr)
+  output y
+""")
+def pixel_unshuffle_dcr():
+    """reshape to [3, h/2, 2, w/2, 2], then the cells in front of the channels: TensorFlow's space_to_depth"""
+
+    def space_to_depth(x):
+        n, c, h, w = x.shape
+        cells = x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+        return cells.reshape(n, 4 * c, h // 2, w // 2)
+
+    return Call(space_to_depth), [normal(2, 3, 4, 6)]
+
+
+@case("""
   input x: [5, 2, 3]
   slice(1..3)
   output y
@@ -626,6 +927,42 @@ def two_inputs():
     """torch.cat([a - b, a], dim=1)"""
     module = Call(lambda a, b: torch.cat([a - b, a], dim=1))
     return module, [normal(2, 2, 3, 4), normal(2, 2, 3, 4)]
+
+
+@case("""
+  input a: [2, 3, 4]
+  input b: [2, 3, 4]
+  div(a, b)
+  output y
+""")
+def div():
+    """a / b"""
+    return Call(lambda a, b: a / b), [normal(2, 2, 3, 4), normal(2, 2, 3, 4).abs() + 0.5]
+
+
+@case("""
+  input a: [2, 3, 4]
+  input b: [2, 1, 1]
+  div(a, b)
+  output y
+""")
+def div_channels():
+    """a / b, b having a number for each channel"""
+    return Call(lambda a, b: a / b), [normal(2, 2, 3, 4), normal(2, 2, 1, 1).abs() + 0.5]
+
+
+@case("""
+  input a: [2, 3, 4]
+  input b: [2, 3, 4]
+  input c: [2, 3, 4]
+  least: minimum(b, c)
+  maximum(a, b, least)
+  output y
+""")
+def extrema():
+    """torch.maximum(torch.maximum(a, b), torch.minimum(b, c))"""
+    module = Call(lambda a, b, c: torch.maximum(torch.maximum(a, b), torch.minimum(b, c)))
+    return module, [normal(2, 2, 3, 4) for _ in range(3)]
 
 
 # ---- blocks of known nets, cut down -------------------------------------------------------------

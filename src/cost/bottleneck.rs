@@ -232,10 +232,15 @@ impl Walk<'_> {
                     behind.convs.push(user);
                 } else if matches!(
                     op,
-                    Op::BatchNorm(_) | Op::ChannelScale(_) | Op::Dropout(_) | Op::Identity(_) | Op::Activation(_)
+                    Op::BatchNorm(_)
+                        | Op::ChannelScale(_)
+                        | Op::Dropout(_)
+                        | Op::Identity(_)
+                        | Op::Activation(_)
+                        | Op::Prelu(_)
                 ) || self.gated[user.index()] == Some(id)
                 {
-                    behind.activated |= matches!(op, Op::Activation(_));
+                    behind.activated |= matches!(op, Op::Activation(_) | Op::Prelu(_));
                     open.push(user);
                 } else {
                     let squeezes = matches!(op, Op::Pool(pool) if pool.extent == Extent::Global);

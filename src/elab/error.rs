@@ -231,7 +231,10 @@ impl From<WiringError> for Diagnostic {
             WiringError::Operands { layer, needs, given, span } => {
                 let example = match layer.as_str() {
                     "sub" => Some("write `sub(x, y)`: the first minus the second; `prev` is the value above"),
-                    "add" | "mul" | "concat" => Some("list labels, `prev` being the value above, or write branches"),
+                    "div" => Some("write `div(x, y)`: the first divided by the second; `prev` is the value above"),
+                    "add" | "mul" | "maximum" | "minimum" | "concat" => {
+                        Some("list labels, `prev` being the value above, or write branches")
+                    }
                     _ => None,
                 };
                 let title = format!("`{layer}` takes {needs}, not {given}");

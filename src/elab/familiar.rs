@@ -1,7 +1,7 @@
 //! What other frameworks call a layer, for 'did you mean'.
 
 /// Names in lower case without `_` and a trailing `1d`, `2d` or `3d`.
-const NAMES: [(&str, &str); 31] = [
+const NAMES: [(&str, &str); 43] = [
     ("averagepooling", "avgpool"),
     ("adaptiveaveragepool", "avgpool"),
     ("adaptiveavgpool", "avgpool"),
@@ -11,6 +11,7 @@ const NAMES: [(&str, &str); 31] = [
     ("cat", "concat"),
     ("concatenate", "concat"),
     ("chunk", "split"),
+    ("clamp", "clip"),
     ("convolution", "conv"),
     ("convtranspose", "conv_transpose"),
     ("deconv", "conv_transpose"),
@@ -19,6 +20,7 @@ const NAMES: [(&str, &str); 31] = [
     ("depthwiseconv", "depthwise"),
     ("fc", "linear"),
     ("fullyconnected", "linear"),
+    ("hardtanh", "clip"),
     ("interpolate", "upsample"),
     ("innerproduct", "linear"),
     ("localresponsenorm", "lrn"),
@@ -30,9 +32,19 @@ const NAMES: [(&str, &str); 31] = [
     ("subtract", "sub"),
     ("sum", "add"),
     ("swish", "silu"),
+    ("threshold", "thresholded_relu"),
     ("upsampling", "upsample"),
     ("view", "reshape"),
     ("zeropad", "pad"),
+    ("parametricrelu", "prelu"),
+    ("groupnormalization", "group_norm"),
+    ("instancenormalization", "instance_norm"),
+    ("depthtospace", "pixel_shuffle"),
+    ("spacetodepth", "pixel_unshuffle"),
+    ("divide", "div"),
+    ("max", "maximum"),
+    ("min", "minimum"),
+    ("maxout", "maximum"),
 ];
 
 /// The layer that a name of another framework stands for: `Conv2d` is `conv`. `layers` are the names to choose from.

@@ -7,7 +7,10 @@ use super::conv::Context;
 use super::elementwise::{blocks, each_row, map};
 use super::isa::{LANES, Lanes, Task};
 use super::rows::{Rows, RowsMut};
-use crate::op::activation::Activation;
+use crate::op::activation::{Activation, HARD_SIGMOID};
+
+const SLOPE: f64 = HARD_SIGMOID[0];
+const SHIFT: f64 = HARD_SIGMOID[1];
 
 /// `values = activation(values)`.
 pub fn activate(cx: &Context, activation: Activation, values: &mut RowsMut) {
@@ -90,21 +93,43 @@ impl Task for Slope<'_> {
                 let (top, below) = (l.splat((scale * slope) as f32), l.splat(below as f32));
                 each!(y, g => l.mul(g, l.fma(l.mul(below, y), y, top)))
             }
-            Activation::Silu => each!(x, g => {
-                let s = sigmoid(l, x);
-                let rest = l.mul(x, l.sub(l.splat(1.0), s));
-                l.mul(g, l.fma(s, rest, s))
+            Activation::Silu { beta: 1.0 } => each!(x, g => l.mul(g, silu_slope(l, x))),
+            Activation::Silu { beta } => each!(x, g => l.mul(g, silu_slope(l, l.mul(l.splat(beta as f32), x)))),
+            Activation::Mish => each!(x, g => {
+                let tanh = mish_factor(l, x);
+                let rest = l.sub(l.splat(1.0), l.mul(tanh, tanh));
+                l.mul(g, l.fma(l.mul(x, sigmoid(l, x)), rest, tanh))
             }),
             Activation::HardSwish => each!(x, g => {
                 let slope = l.fma(l.splat(1.0 / 3.0), x, l.splat(0.5));
                 let inside = l.select_less(l.splat(-3.0), x, l.mul(g, slope), zero);
                 l.select_less(x, l.splat(3.0), inside, g)
             }),
-            Activation::HardSigmoid => each!(x, g => {
+            Activation::HardSigmoid { slope: SLOPE, shift: SHIFT } => each!(x, g => {
                 let inside = l.select_less(l.splat(-3.0), x, l.mul(g, l.splat(1.0 / 6.0)), zero);
                 l.select_less(x, l.splat(3.0), inside, zero)
             }),
-            Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Gelu | Activation::GeluTanh => {
+            Activation::HardSigmoid { slope, shift } => each!(x, g => {
+                let y = l.fma(l.splat(slope as f32), x, l.splat(shift as f32));
+                let inside = l.select_less(zero, y, l.mul(g, l.splat(slope as f32)), zero);
+                l.select_less(y, l.splat(1.0), inside, zero)
+            }),
+            Activation::Clip { low, high } => each!(y, g => {
+                l.select_less(y, l.splat(high as f32), l.select_less(l.splat(low as f32), y, g, zero), zero)
+            }),
+            Activation::LeakyRelu { .. }
+            | Activation::Elu { .. }
+            | Activation::Gelu
+            | Activation::GeluTanh
+            | Activation::Selu
+            | Activation::Celu { .. }
+            | Activation::Softplus { .. }
+            | Activation::Softsign
+            | Activation::ThresholdedRelu { .. }
+            | Activation::Abs
+            | Activation::Exp
+            | Activation::Log
+            | Activation::Sqrt => {
                 for (to, &at) in self.row.iter_mut().zip(self.at) {
                     *to *= self.activation.derivative(f64::from(at)) as f32;
                 }
@@ -115,16 +140,23 @@ impl Task for Slope<'_> {
 
 fn has_vector_form(activation: Activation) -> bool {
     match activation {
-        Activation::Elu { .. } | Activation::Gelu => false,
+        Activation::Elu { .. } | Activation::Gelu | Activation::Selu | Activation::Celu { .. } => false,
+        Activation::Softplus { .. } | Activation::Exp | Activation::Log => false,
         Activation::Relu
         | Activation::Relu6
         | Activation::LeakyRelu { .. }
         | Activation::GeluTanh
-        | Activation::Silu
+        | Activation::Silu { .. }
         | Activation::Sigmoid
-        | Activation::HardSigmoid
+        | Activation::HardSigmoid { .. }
         | Activation::HardSwish
-        | Activation::Tanh { .. } => true,
+        | Activation::Tanh { .. }
+        | Activation::Clip { .. }
+        | Activation::Softsign
+        | Activation::Mish
+        | Activation::ThresholdedRelu { .. }
+        | Activation::Abs
+        | Activation::Sqrt => true,
     }
 }
 
@@ -166,10 +198,15 @@ impl Task for Stretch<'_> {
             Activation::LeakyRelu { slope } => each!(x => {
                 l.fma(l.splat(slope as f32), l.min(l.splat(0.0), x), l.max(l.splat(0.0), x))
             }),
-            Activation::HardSigmoid => each!(x => hard_sigmoid(l, x)),
+            Activation::HardSigmoid { slope: SLOPE, shift: SHIFT } => each!(x => hard_sigmoid(l, x)),
+            Activation::HardSigmoid { slope, shift } => each!(x => {
+                let y = l.fma(l.splat(slope as f32), x, l.splat(shift as f32));
+                l.min(l.splat(1.0), l.max(l.splat(0.0), y))
+            }),
             Activation::HardSwish => each!(x => l.mul(x, hard_sigmoid(l, x))),
             Activation::Sigmoid => each!(x => sigmoid(l, x)),
-            Activation::Silu => each!(x => l.mul(x, sigmoid(l, x))),
+            Activation::Silu { beta: 1.0 } => each!(x => l.mul(x, sigmoid(l, x))),
+            Activation::Silu { beta } => each!(x => l.mul(x, sigmoid(l, l.mul(l.splat(beta as f32), x)))),
             Activation::Tanh { scale, slope } => {
                 each!(x => l.mul(l.splat(scale as f32), tanh(l, l.mul(l.splat(slope as f32), x))))
             }
@@ -178,7 +215,28 @@ impl Task for Stretch<'_> {
                 let inner = l.mul(l.splat(0.797_884_6), l.add(x, cube));
                 l.mul(l.mul(l.splat(0.5), x), l.add(l.splat(1.0), tanh(l, inner)))
             }),
-            Activation::Elu { .. } | Activation::Gelu => {
+            Activation::Clip { low, high } => each!(x => {
+                l.min(l.splat(high as f32), l.max(l.splat(low as f32), x))
+            }),
+            Activation::Softsign => each!(x => {
+                let magnitude = l.max(l.sub(l.splat(0.0), x), x);
+                l.div(x, l.add(l.splat(1.0), magnitude))
+            }),
+            // Below -100 the factor is the smallest that there is.
+            Activation::Mish => each!(x => l.mul(l.max(l.splat(-100.0), x), mish_factor(l, x))),
+            Activation::ThresholdedRelu { alpha } => {
+                let above = (alpha as f32).next_up();
+                each!(x => l.select_less(x, l.splat(above), l.splat(0.0), x))
+            }
+            Activation::Abs => each!(x => l.max(l.sub(l.splat(0.0), x), x)),
+            Activation::Sqrt => each!(x => l.sqrt(x)),
+            Activation::Elu { .. }
+            | Activation::Gelu
+            | Activation::Selu
+            | Activation::Celu { .. }
+            | Activation::Softplus { .. }
+            | Activation::Exp
+            | Activation::Log => {
                 self.row.iter_mut().for_each(|x| *x = self.activation.apply(*x));
             }
         }
@@ -194,6 +252,21 @@ fn hard_sigmoid<L: Lanes>(l: L, x: L::V) -> L::V {
 #[inline(always)]
 fn sigmoid<L: Lanes>(l: L, x: L::V) -> L::V {
     l.div(l.splat(1.0), l.add(l.splat(1.0), exp(l, l.sub(l.splat(0.0), x))))
+}
+
+/// The derivative of `x·sigmoid(x)`; of `x·sigmoid(beta·x)` that at `beta·x`.
+#[inline(always)]
+fn silu_slope<L: Lanes>(l: L, x: L::V) -> L::V {
+    let s = sigmoid(l, x);
+    l.fma(s, l.mul(x, l.sub(l.splat(1.0), s)), s)
+}
+
+/// `tanh(ln(1 + e^x)) = e^x (e^x + 2) / (e^x (e^x + 2) + 2)`, which is 1 from 20 on.
+#[inline(always)]
+fn mish_factor<L: Lanes>(l: L, x: L::V) -> L::V {
+    let power = exp(l, l.min(l.splat(20.0), x));
+    let above = l.mul(power, l.add(power, l.splat(2.0)));
+    l.div(above, l.add(above, l.splat(2.0)))
 }
 
 /// `e^x`; 0 and infinity beyond what fits, NaN for NaN.
@@ -247,11 +320,26 @@ mod tests {
             Activation::Elu { alpha: 1.0 },
             Activation::Gelu,
             Activation::GeluTanh,
-            Activation::Silu,
+            Activation::Silu { beta: 1.0 },
+            Activation::Silu { beta: 1.702 },
             Activation::Sigmoid,
-            Activation::HardSigmoid,
+            Activation::HardSigmoid { slope: SLOPE, shift: SHIFT },
+            Activation::HardSigmoid { slope: 0.2, shift: 0.5 },
             Activation::HardSwish,
             Activation::Tanh { scale: 1.7159, slope: 2.0 / 3.0 },
+            Activation::Clip { low: -0.1, high: 0.3 },
+            Activation::Clip { low: 0.7, high: f64::INFINITY },
+            Activation::Selu,
+            Activation::Celu { alpha: 0.5 },
+            Activation::Softplus { beta: 2.0 },
+            Activation::Softsign,
+            Activation::Mish,
+            Activation::ThresholdedRelu { alpha: 1.0 },
+            Activation::ThresholdedRelu { alpha: -0.1 },
+            Activation::Abs,
+            Activation::Exp,
+            Activation::Log,
+            Activation::Sqrt,
         ];
         let special =
             [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-30, -88.0, 88.0, 1e30, -1e30, f32::MAX];

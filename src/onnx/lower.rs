@@ -20,6 +20,9 @@ use crate::op::onnx::{Arg, Attr, Attributes, Axes, BATCH, Constant, Import, Live
 use crate::shape::Shapes;
 use crate::tensor::Shape;
 
+/// The first operator set that is read: from 7 on operators broadcast as they do today, and a node of set 6 that asks for
+/// something else has an attribute that is not understood.
+const FIRST_OPSET: i64 = 6;
 /// Nodes that a model may come to, with those of its functions as often as they are called.
 const MAX_NODES: usize = 1_000_000;
 /// Functions and branches inside one another.
@@ -125,8 +128,8 @@ pub fn lower<'a>(model: &Model<'a>, external: External, reading: &'a Reading) ->
 fn opset_of(opsets: &[(&str, i64)]) -> Result<i64, OnnxError> {
     let own = opsets.iter().find(|(domain, _)| matches!(*domain, "" | "ai.onnx")).map(|&(_, version)| version);
     match own {
-        Some(version) if version < 7 => Err(OnnxError::wrong(
-            format!("the model uses operator set {version}, and sets from 7 on are read"),
+        Some(version) if version < FIRST_OPSET => Err(OnnxError::wrong(
+            format!("the model uses operator set {version}, and sets from {FIRST_OPSET} on are read"),
             "convert it with onnx.version_converter.convert_version(model, 13)",
         )),
         Some(version) => Ok(version),

@@ -3,7 +3,7 @@
 
 use crate::ir::{NodeId, ValueId};
 use crate::op::Op;
-use crate::op::activation::Activation;
+use crate::op::activation::{Activation, HARD_SIGMOID};
 use crate::op::affine::Affine;
 use crate::op::geom::Padding;
 use crate::op::onnx::{Constant, Param, shortest};
@@ -161,8 +161,10 @@ fn product_with_gate(made: &mut Lowered, id: NodeId) -> bool {
     for (at, x) in [(0, right), (1, left)] {
         let Some(gate) = only_operand(made, id, at) else { continue };
         let op = match made.net.node(gate).op {
-            Op::Activation(Activation::Sigmoid) => Activation::Silu,
-            Op::Activation(Activation::HardSigmoid) => Activation::HardSwish,
+            Op::Activation(Activation::Sigmoid) => Activation::Silu { beta: 1.0 },
+            Op::Activation(Activation::HardSigmoid { slope, shift }) if [slope, shift] == HARD_SIGMOID => {
+                Activation::HardSwish
+            }
             _ => continue,
         };
         if made.net.operands(gate) == [x] {
@@ -198,7 +200,8 @@ fn hard_functions(made: &mut Lowered, id: NodeId) -> bool {
         by_three.then(|| made.net.operands(shifted)[0])
     };
     if let Some(x) = bent(made, before) {
-        become_function(made, id, Activation::HardSigmoid, x);
+        let [slope, shift] = HARD_SIGMOID;
+        become_function(made, id, Activation::HardSigmoid { slope, shift }, x);
         return true;
     }
     if matches!(made.net.node(before).op, Op::Mul(_)) && made.net.operands(before).len() == 2 {

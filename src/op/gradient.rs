@@ -7,7 +7,7 @@
 use super::attr::{ArgError, Call, Signature, Value};
 use super::{
     Cost, Op, Operator, ParamSpec, Reach, ShapeError, activation, affine, batch_norm, channel_scale, conv,
-    crop, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, rbf, slice, softmax, table_conv, upsample,
+    crop, div, extremum, group_norm, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
 };
 use super::onnx::{Export, Import, Unfit};
 use crate::dim::DimError;
@@ -231,12 +231,16 @@ differentiated! {
     BatchNorm(batch_norm::BatchNorm) "frozen bn gradient",
     Normalise(normalise::Normalise) "bn gradient",
     LayerNorm(layer_norm::LayerNorm) "layer_norm gradient",
+    GroupNorm(group_norm::GroupNorm) "group_norm gradient",
     Lrn(lrn::Lrn) "lrn gradient",
     ChannelScale(channel_scale::ChannelScale) "scale gradient",
     Pool(pool::Pool) "pool gradient",
     Activation(activation::Activation) "activation gradient",
+    Prelu(prelu::Prelu) "prelu gradient",
     Softmax(softmax::Softmax) "softmax gradient",
     Mul(mul::Mul) "mul gradient",
+    Div(div::Div) "div gradient",
+    Extremum(extremum::Extremum) "maximum gradient",
     Slice(slice::Slice) "slice gradient",
     Pad(pad::Pad) "pad gradient",
     PadShortcut(pad_shortcut::PadShortcut) "pad_shortcut gradient",

@@ -135,6 +135,8 @@ pub enum Role {
     Scale,
     /// Per-channel shift; starts at zero.
     Shift,
+    /// Slope below zero; starts at a quarter.
+    Slope,
     /// Running mean, a buffer; starts at zero.
     RunningMean,
     /// Running variance, a buffer; starts at one.
@@ -147,7 +149,7 @@ impl Role {
     /// Whether training changes it by its gradient; the others are buffers.
     pub fn trainable(self) -> bool {
         match self {
-            Role::Weight | Role::Bias | Role::Scale | Role::Shift => true,
+            Role::Weight | Role::Bias | Role::Scale | Role::Shift | Role::Slope => true,
             Role::RunningMean | Role::RunningVar | Role::Counter => false,
         }
     }
@@ -355,6 +357,8 @@ ops! {
     normalise::Normalise,
     /// Layer normalisation over the channels of each position.
     layer_norm::LayerNorm,
+    /// Normalisation over groups of channels, or over each channel.
+    group_norm::GroupNorm,
     /// Local response normalisation.
     lrn::Lrn,
     /// Trainable scale and bias per channel.
@@ -363,6 +367,8 @@ ops! {
     pool::Pool,
     /// Pointwise function.
     activation::Activation,
+    /// ReLU with a trained slope below zero.
+    prelu::Prelu,
     /// Softmax and its logarithm.
     softmax::Softmax,
     /// Elementwise sum.
@@ -371,6 +377,10 @@ ops! {
     sub::Sub,
     /// Elementwise product.
     mul::Mul,
+    /// Elementwise quotient.
+    div::Div,
+    /// Elementwise maximum and minimum.
+    extremum::Extremum,
     /// Scale and shift by constants.
     affine::Affine,
     /// Concatenation.
@@ -381,6 +391,8 @@ ops! {
     split::Split,
     /// Channels dealt out from their groups.
     shuffle::ChannelShuffle,
+    /// Channels as squares of positions, and squares of positions as channels.
+    pixel_shuffle::PixelShuffle,
     /// The operand as it is.
     identity::Identity,
     /// Dropout.

@@ -165,7 +165,11 @@ fn arg_text(arg: &Arg, names: &Names) -> String {
 
 /// Whether two texts are the same value; floats may be written differently.
 fn is_equal(left: &str, right: &str) -> bool {
-    left == right || matches!((left.parse::<f64>(), right.parse::<f64>()), (Ok(left), Ok(right)) if left == right)
+    let number = |text: &str| match text.split_once(" / ") {
+        Some((a, b)) => Some(a.parse::<f64>().ok()? / b.parse::<f64>().ok()?),
+        None => text.parse().ok(),
+    };
+    left == right || number(left).is_some_and(|value| Some(value) == number(right))
 }
 
 /// The arguments of a layer that differ from their defaults; those that must be given come by place, in order.

@@ -1,5 +1,6 @@
 //! What a box says of its layer, and how it looks.
 
+use crate::op::activation::{Activation, HARD_SIGMOID};
 use crate::op::{Op, Value};
 
 /// The kinds of layers that have a colour of their own.
@@ -40,16 +41,17 @@ pub(super) fn look(op: &Op) -> Look {
         Op::Input(_) => Family::Terminal,
         Op::Conv(_) | Op::ConvTranspose(_) | Op::TableConv(_) => Family::Conv,
         Op::Linear(_) | Op::Rbf(_) => Family::Linear,
-        Op::BatchNorm(_) | Op::LayerNorm(_) | Op::Lrn(_) | Op::ChannelScale(_) => Family::Norm,
-        Op::Activation(_) | Op::Softmax(_) => Family::Activation,
+        Op::BatchNorm(_) | Op::LayerNorm(_) | Op::GroupNorm(_) | Op::Lrn(_) | Op::ChannelScale(_) => Family::Norm,
+        Op::Activation(_) | Op::Prelu(_) | Op::Softmax(_) => Family::Activation,
         Op::Pool(_) => Family::Pool,
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Concat(_) => Family::Join,
+        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) | Op::Extremum(_) | Op::Concat(_) => Family::Join,
         _ => Family::Other,
     };
     let sign = match op {
         Op::Add(_) => Some("+"),
         Op::Sub(_) => Some("−"),
         Op::Mul(_) => Some("×"),
+        Op::Div(_) => Some("÷"),
         _ => None,
     };
     let follows = matches!(family, Family::Norm | Family::Activation) || matches!(op, Op::Dropout(_));
@@ -85,9 +87,10 @@ pub(super) fn detail(op: &Op, name: &str) -> String {
         }
         Op::Linear(_) => words.extend(args.first().map(|(_, value)| value.to_string())),
         Op::Dropout(_) => words.extend(args.first().map(|(_, value)| value.to_string())),
-        Op::Upsample(_) | Op::Slice(_) | Op::Split(_) | Op::Pad(_) | Op::Softmax(_) => {
+        Op::Upsample(_) | Op::PixelShuffle(_) | Op::Slice(_) | Op::Split(_) | Op::Pad(_) | Op::Softmax(_) => {
             words.extend(args.iter().map(|(_, value)| pair_or_text(value)));
         }
+        Op::Activation(Activation::HardSigmoid { slope, shift }) if [*slope, *shift] == HARD_SIGMOID => {}
         Op::Activation(_) | Op::Affine(_) => {
             let told = args.iter().filter(|(_, value)| !matches!(value, Value::Float(value) if *value == 1.0));
             words.extend(told.map(|(name, value)| format!("{name} {value}")));

@@ -40,6 +40,7 @@ pub fn range(activation: Activation) -> Option<Range> {
     match activation {
         Activation::Relu => Some(Range { low: 0.0, ..Range::ALL }),
         Activation::Relu6 => Some(Range { low: 0.0, high: 6.0 }),
+        Activation::Clip { low, high } => Some(Range { low: low as f32, high: high as f32 }),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use crate::diag::{Edit, Help};
 use crate::dim::Dim;
 use crate::op::conv::Conv;
 use crate::op::crop::Crop;
+use crate::op::group_norm::{GroupNorm, Groups};
 use crate::op::pool::{Extent, Pool};
 use crate::op::shuffle::ChannelShuffle;
 use crate::op::slice::Slice;
@@ -48,6 +49,7 @@ impl Misfit<'_> {
     fn grouped(&self, attr: &str, by: u64) -> Option<Help> {
         let op = match self.op {
             Op::Conv(conv) => Op::Conv(Conv { groups: by, ..conv.clone() }),
+            Op::GroupNorm(norm) => Op::GroupNorm(GroupNorm { groups: Groups::Of(by), ..norm.clone() }),
             Op::ChannelShuffle(_) => Op::ChannelShuffle(ChannelShuffle { groups: by }),
             _ => return None,
         };

@@ -81,6 +81,7 @@ fn values(spec: &InitSpec, scheme: Scheme, seed: u64) -> Result<Option<Vec<f32>>
             Ok(filled(count, (0..count).map(|_| symmetric(stream.next_u32()) * bound)))
         }
         Role::Scale | Role::RunningVar => constant(1.0),
+        Role::Slope => constant(0.25),
         Role::Bias | Role::Shift | Role::RunningMean | Role::Counter => constant(0.0),
     }
 }
@@ -192,6 +193,7 @@ mod tests {
             (Role::Bias, 0.0),
             (Role::Scale, 1.0),
             (Role::Shift, 0.0),
+            (Role::Slope, 0.25),
             (Role::RunningMean, 0.0),
             (Role::RunningVar, 1.0),
             (Role::Counter, 0.0),

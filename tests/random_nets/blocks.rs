@@ -157,7 +157,7 @@ impl Writer<'_> {
     /// Any branches that fit.
     fn sum(&mut self) {
         let body = self.branch(Self::chain);
-        let head = if self.dice.once_in(6) { "mul" } else { "add" };
+        let head = if self.dice.once_in(6) { self.dice.pick(&["mul", "mul", "maximum"]) } else { "add" };
         self.join(head, body);
     }
 

@@ -94,7 +94,7 @@ impl Window {
 }
 
 const DILATIONS: [usize; 6] = [1, 1, 1, 1, 2, 3];
-const ACTIVATIONS: [&str; 14] = [
+const ACTIVATIONS: [&str; 22] = [
     "relu",
     "relu",
     "relu6",
@@ -108,6 +108,14 @@ const ACTIVATIONS: [&str; 14] = [
     "hard_swish",
     "tanh",
     "tanh(1.7159, 2.0 / 3.0)",
+    "clip(-0.5, max = 0.75)",
+    "clip(min = -0.25)",
+    "selu",
+    "celu(0.5)",
+    "softplus",
+    "softsign",
+    "mish",
+    "hard_sigmoid(0.2)",
     "relu",
 ];
 
@@ -252,8 +260,7 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        let dilations = if layer == "avgpool" { &[1] } else { &DILATIONS[..] };
-        let window = Window::draw(&mut self.dice, [h, w], dilations, true);
+        let window = Window::draw(&mut self.dice, [h, w], &DILATIONS, true);
         let ceil = matches!(window.pad, Pad::Sides(_)) && self.dice.once_in(3);
         let [to_h, to_w] = window.to([h, w], ceil);
         // The stride of a pooling is its kernel where it is not given.
@@ -273,11 +280,20 @@ impl Writer<'_> {
 
     fn norm(&mut self) {
         let to = self.above.clone();
-        match self.dice.below(6) {
+        match self.dice.below(8) {
             0 | 1 => self.weighted("bn", &to),
             2 => self.weighted("scale", &to),
             3 => self.layer("affine(0.5, shift = -0.25)", &to),
             4 => self.weighted("layer_norm(eps = 0.01)", &to),
+            5 => {
+                let layer = self.dice.pick(&["prelu", "prelu(shared = true)"]);
+                self.weighted(layer, &to);
+            }
+            6 => {
+                let groups = self.dice.pick(&[1, 2, 3]);
+                let groups = if to[0].is_multiple_of(groups) { groups } else { 1 };
+                self.weighted(&format!("group_norm({groups}, eps = 0.01)"), &to);
+            }
             _ if to.len() == 1 => self.weighted("scale(bias = false)", &to),
             _ => {
                 let (size, beta) = (self.dice.pick(&[5, 3, 4, 1, 9]), self.dice.pick(&["0.75", "0.5"]));
@@ -291,7 +307,10 @@ impl Writer<'_> {
         let [c, h, w] = self.map();
         let most = |factor: usize| c * h * w * factor <= ELEMENTS;
         match self.dice.below(8) {
-            0 if most(4) => self.one_of(&["upsample(2)", "upsample(2, mode = bilinear)"], &[c, h * 2, w * 2]),
+            0 if most(4) => self.one_of(
+                &["upsample(2)", "upsample(2, mode = bilinear)", "upsample(2, mode = bicubic)"],
+                &[c, h * 2, w * 2],
+            ),
             1 if most(6) => self.layer("upsample([2, 3], mode = bilinear, corners = aligned)", &[c, h * 2, w * 3]),
             2 if most(4) => {
                 let sides = [(); 4].map(|()| self.dice.below(3).min(h - 1).min(w - 1));
@@ -320,6 +339,16 @@ impl Writer<'_> {
                         self.layer(&format!("upsample(size = {})", written(&name)), &[c, h, w]);
                     }
                     _ => self.activation(),
+                }
+            }
+            6 if most(2) && self.dice.once_in(2) => {
+                let order = self.dice.pick(&["", ", order = dcr"]);
+                match c.is_multiple_of(4) {
+                    true => self.layer(&format!("pixel_shuffle(2{order})"), &[c / 4, h * 2, w * 2]),
+                    false if h.is_multiple_of(2) && w.is_multiple_of(2) => {
+                        self.layer(&format!("pixel_unshuffle(2{order})"), &[c * 4, h / 2, w / 2]);
+                    }
+                    false => self.activation(),
                 }
             }
             6 if most(2) => {

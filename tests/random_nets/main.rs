@@ -60,7 +60,7 @@ fn parameters(compiled: &Compiled, seed: u64) -> Checkpoint {
         let tensor = match spec.role {
             Role::Weight | Role::Counter => tensor.clone(),
             Role::Scale | Role::RunningVar => around(1.0),
-            Role::Bias | Role::Shift | Role::RunningMean => around(0.0),
+            Role::Bias | Role::Shift | Role::Slope | Role::RunningMean => around(0.0),
         };
         all.insert(spec.name, tensor);
     }

@@ -107,12 +107,16 @@ pub fn in_place(op: &Op) -> bool {
         Op::Activation(_)
             | Op::BatchNorm(_)
             | Op::LayerNorm(_)
+            | Op::GroupNorm(_)
+            | Op::Prelu(_)
             | Op::Softmax(_)
             | Op::ChannelScale(_)
             | Op::Affine(_)
             | Op::Add(_)
             | Op::Sub(_)
             | Op::Mul(_)
+            | Op::Div(_)
+            | Op::Extremum(_)
     )
 }
 

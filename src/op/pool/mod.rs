@@ -64,7 +64,7 @@ static SIGNATURES: [Signature; 2] = [
     },
     Signature {
         layer: "avgpool",
-        params: &[KERNEL, STRIDE, PAD, CEIL, COUNT_PAD, TO],
+        params: &[KERNEL, STRIDE, PAD, DILATION, CEIL, COUNT_PAD, TO],
         operands: Operands::Above,
         doc: "the average of each window",
     },
@@ -128,12 +128,11 @@ impl Operator for Pool {
                     ("kernel", Value::ints(&kernel)),
                     ("stride", Value::ints(&stride)),
                     ("pad", padding.value()),
+                    ("dilation", Value::ints(&dilation)),
+                    ("ceil", Value::Bool(ceil)),
                 ];
-                match self.function {
-                    Function::Max => args.extend([("dilation", Value::ints(&dilation)), ("ceil", Value::Bool(ceil))]),
-                    Function::Average { count_pad } => {
-                        args.extend([("ceil", Value::Bool(ceil)), ("count_pad", Value::Bool(count_pad))]);
-                    }
+                if let Function::Average { count_pad } = self.function {
+                    args.push(("count_pad", Value::Bool(count_pad)));
                 }
                 args
             }
@@ -293,9 +292,6 @@ impl Operator for Pool {
 /// Average pooling, as a node has it.
 fn averaging(node: &Import) -> Result<Pool, Unfit> {
     let windows = node.windows(None)?;
-    if windows.dilation != [1, 1] {
-        return Err(Unfit::new("it averages cells that are not neighbours"));
-    }
     let count_pad = node.attrs.flag("count_include_pad", false)?;
     if count_pad && !matches!(windows.padding, Padding::Sides(_)) {
         return Err(Unfit::new("it counts padding that depends on the input's size"));

@@ -48,8 +48,8 @@ fn describes_itself() {
         assert_round_trip(&pool(layer, args), &[]);
     }
     let own = [("dilation", Value::ints(&[2, 1])), ("ceil", Value::Bool(true))];
-    assert_round_trip(&pool("maxpool", &[windows, &own].concat()), &[]);
-    let own = [("ceil", Value::Bool(true)), ("count_pad", Value::Bool(false))];
+    assert_round_trip(&pool("maxpool", &[windows, own.as_slice()].concat()), &[]);
+    let own = [own.as_slice(), &[("count_pad", Value::Bool(false))]].concat();
     assert_round_trip(&pool("avgpool", &[windows, &own].concat()), &[]);
     let same = [("kernel", int(3)), ("pad", Value::word("same_lower")), ("count_pad", Value::Bool(false))];
     assert_round_trip(&pool("avgpool", &same), &[]);
@@ -188,7 +188,6 @@ proptest! {
         max: bool,
         seed: u64,
     ) {
-        let dilation = if max { dilation } else { [1, 1] };
         let windows = Windows { kernel, stride, dilation, padding: Padding::Sides(sides), ceil };
         let function = if max { Function::Max } else { Function::Average { count_pad } };
         let op = Pool { function, extent: Extent::Windows(windows) };

@@ -1,6 +1,6 @@
 //! Every gradient rule against central differences in `f64`.
 
-use super::samples::samples;
+use super::samples::{operand, samples};
 use super::{View, ViewMut, params_for};
 use crate::op::batch_norm::BatchNorm;
 use crate::op::gradient::{Differentiated, GradBuilder, Ref, Wrt};
@@ -69,7 +69,12 @@ struct Case {
 impl Case {
     fn new(op: Op, shapes: Vec<Shape>) -> Case {
         let dims = |shape: &Shape| [vec![BATCH], shape.as_known().unwrap()].concat();
-        let inputs: Vec<Array> = (20..).zip(&shapes).map(|(seed, shape)| Array::seeded(dims(shape), seed)).collect();
+        let input = |(seed, shape): (u64, &Shape)| {
+            let dims = dims(shape);
+            let data = operand(&op, dims.iter().product(), seed).into_iter().map(f64::from).collect();
+            Array { dims, data }
+        };
+        let inputs: Vec<Array> = (20..).zip(&shapes).map(input).collect();
         let specs = op.params(&shapes);
         let sizes = |spec: &ParamSpec| spec.shape.iter().map(|&size| size as usize).collect();
         let values = params_for(&op, &shapes).into_iter().map(|values| values.into_iter().map(f64::from).collect());

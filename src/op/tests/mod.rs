@@ -6,7 +6,7 @@ mod samples;
 
 use proptest::prelude::*;
 
-use self::samples::{Sample, f, n, samples, w};
+use self::samples::{Sample, f, n, operand, samples, w};
 use super::attr::ParamKind;
 use super::testing::seeded;
 use super::*;
@@ -47,6 +47,9 @@ fn costs_of_every_layer_are_documented() {
 fn default_value(text: &str, args: &[(&'static str, Value)]) -> Value {
     if let Some((_, value)) = args.iter().find(|(name, _)| *name == text) {
         return value.clone();
+    }
+    if let Some((above, below)) = text.split_once(" / ") {
+        return f(above.parse::<f64>().unwrap() / below.parse::<f64>().unwrap());
     }
     match (text, text.parse::<u64>(), text.parse::<f64>()) {
         ("true" | "false", ..) => Value::Bool(text == "true"),
@@ -135,8 +138,9 @@ fn forward_fills_what_infer_promises_and_keeps_samples_apart() {
         let op = sample.build().unwrap();
         let sizes: Vec<usize> =
             sample.inputs.iter().map(|shape| shape.elements().unwrap().as_usize().unwrap()).collect();
-        let data =
-            |seed: u64| -> Vec<Vec<f32>> { sizes.iter().zip(seed..).map(|(&size, seed)| seeded(size, seed)).collect() };
+        let data = |seed: u64| -> Vec<Vec<f32>> {
+            sizes.iter().zip(seed..).map(|(&size, seed)| operand(&op, size, seed)).collect()
+        };
         let params = params_for(&op, &sample.inputs);
         let (first, second) = (data(1), data(100));
         let both: Vec<Vec<f32>> = first.iter().zip(&second).map(|(a, b)| [a.as_slice(), b].concat()).collect();
@@ -167,14 +171,14 @@ fn changes_are_felt_within_reach_only() {
             Reach::Window(windows) => windows,
         };
         let to = op.infer(&sample.inputs).unwrap().remove(0).as_known().unwrap();
-        let Some(operand) = sample.inputs.iter().position(|shape| *shape == Shape::known(&[4, 5, 6])) else { continue };
+        let Some(map) = sample.inputs.iter().position(|shape| *shape == Shape::known(&[4, 5, 6])) else { continue };
         let params = params_for(&op, &sample.inputs);
         let inputs: Vec<Vec<f32>> =
-            sample.inputs.iter().map(|shape| seeded(shape.elements().unwrap().as_usize().unwrap(), 4)).collect();
+            sample.inputs.iter().map(|shape| operand(&op, shape.elements().unwrap().as_usize().unwrap(), 4)).collect();
         let before = run(&op, &sample.inputs, 1, &inputs, &params).remove(0);
         for position in 0..30 {
             let mut changed = inputs.clone();
-            (0..4).for_each(|c| changed[operand][c * 30 + position] += 5.0);
+            (0..4).for_each(|c| changed[map][c * 30 + position] += 5.0);
             let after = run(&op, &sample.inputs, 1, &changed, &params).remove(0);
             for at in (0..after.len()).filter(|&at| before[at] != after[at]) {
                 let (felt, source) = ([at / to[2] % to[1], at % to[2]], [position / 6, position % 6]);

@@ -1,6 +1,8 @@
 //! Right calls of every layer.
 
 use crate::dim::Dim;
+use crate::op::activation::Activation;
+use crate::op::testing::seeded;
 use crate::op::{ArgError, Call, Op, Value};
 use crate::tensor::Shape;
 
@@ -89,6 +91,11 @@ pub(super) fn samples() -> Vec<Sample> {
         ("bn", &[("eps", f(0.001)), ("momentum", f(0.0)), ("affine", Value::Bool(false))], vector),
         ("layer_norm", &[], map),
         ("layer_norm", &[("eps", f(0.1)), ("affine", Value::Bool(false))], vector),
+        ("group_norm", &[("groups", n(2))], map),
+        ("group_norm", &[("groups", n(1)), ("eps", f(0.1)), ("affine", Value::Bool(false))], map),
+        ("group_norm", &[("groups", n(1))], vector),
+        ("instance_norm", &[], map),
+        ("instance_norm", &[("eps", f(0.1)), ("affine", Value::Bool(true))], map),
         ("lrn", &[], map),
         ("lrn", &[("size", n(2)), ("alpha", f(0.5)), ("beta", f(1.0)), ("k", f(2.0))], map),
         ("scale", &[], map),
@@ -126,6 +133,17 @@ pub(super) fn samples() -> Vec<Sample> {
             ],
             map,
         ),
+        (
+            "avgpool",
+            &[
+                ("kernel", ns(&[3, 2])),
+                ("stride", ns(&[1, 2])),
+                ("pad", n(1)),
+                ("dilation", ns(&[2, 3])),
+                ("ceil", Value::Bool(true)),
+            ],
+            map,
+        ),
         ("avgpool", &[("kernel", w("global"))], map),
         ("avgpool", &[("to", n(3))], map),
         ("softmax", &[], vector),
@@ -139,15 +157,41 @@ pub(super) fn samples() -> Vec<Sample> {
         ("gelu", &[], map),
         ("gelu", &[("form", w("tanh"))], map),
         ("silu", &[], map),
+        ("silu", &[("beta", f(1.702))], map),
         ("sigmoid", &[], map),
         ("hard_sigmoid", &[], map),
+        ("hard_sigmoid", &[("slope", f(0.8)), ("shift", f(0.3))], map),
         ("hard_swish", &[], map),
         ("tanh", &[], map),
         ("tanh", &[("scale", f(1.7159)), ("slope", f(2.0 / 3.0))], vector),
+        ("clip", &[("min", f(-0.3))], map),
+        ("clip", &[("max", f(0.2))], vector),
+        ("clip", &[("min", f(-0.3)), ("max", f(0.2))], map),
+        ("selu", &[], map),
+        ("celu", &[], map),
+        ("celu", &[("alpha", f(0.4))], map),
+        ("softplus", &[], map),
+        ("softplus", &[("beta", f(3.0))], vector),
+        ("softsign", &[], map),
+        ("mish", &[], map),
+        ("thresholded_relu", &[], map),
+        ("thresholded_relu", &[("alpha", f(-0.3))], map),
+        ("thresholded_relu", &[("alpha", f(0.3))], map),
+        ("abs", &[], map),
+        ("exp", &[], map),
+        ("log", &[], map),
+        ("sqrt", &[], vector),
+        ("prelu", &[], map),
+        ("prelu", &[("shared", Value::Bool(true))], vector),
         ("add", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
         ("sub", &[], &[&[7], &[7]]),
         ("mul", &[], &[&[4, 5, 6], &[4, 5, 6]]),
         ("mul", &[], &[&[4, 1, 1], &[4, 5, 6]]),
+        ("div", &[], &[&[4, 5, 6], &[4, 5, 6]]),
+        ("div", &[], &[&[4, 5, 6], &[4, 1, 1]]),
+        ("div", &[], &[&[4, 1, 1], &[4, 5, 6]]),
+        ("maximum", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
+        ("minimum", &[], &[&[7], &[7]]),
         ("concat", &[], &[&[4, 5, 6], &[1, 5, 6], &[2, 5, 6]]),
         ("concat", &[("axis", w("w"))], &[&[4, 5, 6], &[4, 5, 1]]),
         ("slice", &[("range", range.clone())], map),
@@ -155,6 +199,10 @@ pub(super) fn samples() -> Vec<Sample> {
         ("split", &[("parts", n(2))], map),
         ("split", &[("parts", ns(&[1, 3, 2])), ("axis", n(2))], map),
         ("channel_shuffle", &[("groups", n(2))], map),
+        ("pixel_shuffle", &[("factor", n(2))], &[&[8, 5, 6]]),
+        ("pixel_shuffle", &[("factor", n(2)), ("order", w("dcr"))], map),
+        ("pixel_unshuffle", &[("factor", n(2))], &[&[2, 4, 6]]),
+        ("pixel_unshuffle", &[("factor", n(3)), ("order", w("dcr"))], &[&[2, 3, 6]]),
         ("affine", &[], vector),
         ("affine", &[("scale", Value::List(vec![f(1.0), f(2.0), f(-3.0), f(0.5)])), ("shift", n(1))], map),
         ("identity", &[], vector),
@@ -169,6 +217,8 @@ pub(super) fn samples() -> Vec<Sample> {
         ("upsample", &[("factor", ns(&[2, 3]))], map),
         ("upsample", &[("size", ns(&[9, 4])), ("mode", w("bilinear")), ("corners", w("aligned"))], map),
         ("upsample", &[("size", Value::Shape(Shape::known(&[1, 3, 8]))), ("mode", w("bilinear"))], map),
+        ("upsample", &[("factor", n(2)), ("mode", w("bicubic"))], map),
+        ("upsample", &[("size", ns(&[3, 9])), ("mode", w("bicubic")), ("corners", w("aligned"))], map),
         ("crop", &[("to", ns(&[2, 5]))], map),
         ("crop", &[("to", n(3)), ("at", ns(&[2, 1]))], map),
         ("pad_shortcut", &[("channels", n(9))], map),
@@ -180,6 +230,12 @@ pub(super) fn samples() -> Vec<Sample> {
         inputs: inputs.iter().map(|sizes| Shape::known(sizes)).collect(),
     };
     rows.iter().map(sample).collect()
+}
+
+/// Seeded numbers for an operand, all above zero where an operator takes no others, or none near zero.
+pub(super) fn operand(op: &Op, len: usize, seed: u64) -> Vec<f32> {
+    let above_zero = matches!(op, Op::Div(_) | Op::Activation(Activation::Log | Activation::Sqrt));
+    seeded(len, seed).into_iter().map(|x| if above_zero { x + 2.0 } else { x }).collect()
 }
 
 impl Sample {

@@ -1,0 +1,145 @@
+//! The operators of ONNX that are pointwise functions, and the other way round.
+
+use super::{Activation, HARD_SIGMOID};
+use crate::op::onnx::{Attr, Export, Import, Unfit, shortest};
+
+/// The constants of ONNX's Selu, and how far others may be from them.
+const SELU: [f64; 2] = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5];
+
+pub(super) fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+    let x = node.live(0)?;
+    let op = function(node)?;
+    node.pointwise(op, &x, Vec::new())
+}
+
+fn function(node: &Import) -> Result<Activation, Unfit> {
+    let float = |name: &str, default: f64| -> Result<f64, Unfit> {
+        Ok(shortest(f64::from(node.attrs.float(name, default as f32)?)))
+    };
+    Ok(match node.op_type {
+        "Relu" => Activation::Relu,
+        "LeakyRelu" => Activation::LeakyRelu { slope: float("alpha", 0.01)? },
+        "Elu" => Activation::Elu { alpha: float("alpha", 1.0)? },
+        "Gelu" if node.attrs.text("approximate", "none")? == "tanh" => Activation::GeluTanh,
+        "Gelu" => Activation::Gelu,
+        "Swish" => Activation::Silu { beta: float("alpha", 1.0)? },
+        "Sigmoid" => Activation::Sigmoid,
+        "HardSigmoid" => hard_sigmoid(float("alpha", 0.2)?, float("beta", 0.5)?),
+        "HardSwish" => Activation::HardSwish,
+        "Tanh" => Activation::Tanh { scale: 1.0, slope: 1.0 },
+        "Clip" => clip(node)?,
+        "Selu" => {
+            let given = [float("alpha", SELU[0])?, float("gamma", SELU[1])?];
+            if given.iter().zip(SELU).any(|(given, own)| (given - own).abs() > 1e-5) {
+                return Err(Unfit::new(format!("its constants {given:?} are not those of selu")));
+            }
+            Activation::Selu
+        }
+        "Celu" => Activation::Celu { alpha: float("alpha", 1.0)? },
+        "Softplus" => Activation::Softplus { beta: 1.0 },
+        "Softsign" => Activation::Softsign,
+        "Mish" => Activation::Mish,
+        "ThresholdedRelu" => Activation::ThresholdedRelu { alpha: float("alpha", 1.0)? },
+        "Abs" => Activation::Abs,
+        "Exp" => Activation::Exp,
+        "Log" => Activation::Log,
+        _ => Activation::Sqrt,
+    })
+}
+
+/// Files have the sixth that PyTorch takes with the digits of 32 bits.
+fn hard_sigmoid(slope: f64, shift: f64) -> Activation {
+    let slope = if (slope - HARD_SIGMOID[0]).abs() < 1e-6 { HARD_SIGMOID[0] } else { slope };
+    Activation::HardSigmoid { slope, shift }
+}
+
+/// The function that has these bounds.
+fn clip(node: &Import) -> Result<Activation, Unfit> {
+    let bound = |at: usize, name: &str, none: f32| match node.known(at, name)? {
+        Some(bound) => bound.scalar().ok_or_else(|| Unfit::new("a bound is not one number")),
+        None => node.attrs.float(name, none),
+    };
+    let (low, high) = (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?);
+    let open = |bound: f32, end: f64| if bound.abs() < f32::MAX { shortest(f64::from(bound)) } else { end };
+    match (open(low, f64::NEG_INFINITY), open(high, f64::INFINITY)) {
+        (0.0, 6.0) => Ok(Activation::Relu6),
+        (0.0, f64::INFINITY) => Ok(Activation::Relu),
+        (f64::NEG_INFINITY, f64::INFINITY) => Err(Unfit::new("it has no bounds")),
+        // Where the bounds are crossed, ONNX takes the upper one everywhere.
+        (low, high) => Ok(Activation::Clip { low: low.min(high), high }),
+    }
+}
+
+pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit> {
+    let float = |name: &'static str, value: f64| vec![(name, Attr::Float(value as f32))];
+    match function {
+        Activation::Relu => g.unary("Relu", Vec::new()),
+        Activation::Relu6 => g.clipped(Some(0.0), Some(6.0))?,
+        Activation::Clip { low, high } => g.clipped(Some(low).filter(|x| x.is_finite()), Some(high).filter(|x| x.is_finite()))?,
+        Activation::LeakyRelu { slope } => g.unary("LeakyRelu", float("alpha", slope)),
+        Activation::Elu { alpha } => g.unary("Elu", float("alpha", alpha)),
+        Activation::Gelu | Activation::GeluTanh if g.opset < 20 => {
+            return Err(Unfit::new("Gelu needs operator set 20: export with --opset 20 or later"));
+        }
+        Activation::Gelu => g.unary("Gelu", Vec::new()),
+        Activation::GeluTanh => g.unary("Gelu", vec![("approximate", Attr::Text("tanh".to_owned()))]),
+        Activation::Silu { beta } => gated(g, "Sigmoid", beta, Vec::new())?,
+        Activation::Sigmoid => g.unary("Sigmoid", Vec::new()),
+        Activation::HardSigmoid { slope, shift } => {
+            g.unary("HardSigmoid", [float("alpha", slope), float("beta", shift)].concat());
+        }
+        Activation::HardSwish if g.opset < 14 => {
+            gated(g, "HardSigmoid", 1.0, [float("alpha", HARD_SIGMOID[0]), float("beta", HARD_SIGMOID[1])].concat())?;
+        }
+        Activation::HardSwish => g.unary("HardSwish", Vec::new()),
+        Activation::Tanh { scale, slope } => scaled(g, "Tanh", slope, scale)?,
+        Activation::Selu => g.unary("Selu", Vec::new()),
+        Activation::Celu { alpha } => g.unary("Celu", float("alpha", alpha)),
+        Activation::Softplus { beta } => scaled(g, "Softplus", beta, beta.recip())?,
+        Activation::Softsign => g.unary("Softsign", Vec::new()),
+        Activation::Mish if g.opset < 18 => {
+            let x = g.operand(0);
+            let soft = g.between("Softplus", vec![x.clone()], Vec::new());
+            let gate = g.between("Tanh", vec![soft], Vec::new());
+            g.last("Mul", vec![x, gate], Vec::new());
+        }
+        Activation::Mish => g.unary("Mish", Vec::new()),
+        Activation::ThresholdedRelu { alpha } => g.unary("ThresholdedRelu", float("alpha", alpha)),
+        Activation::Abs => g.unary("Abs", Vec::new()),
+        Activation::Exp => g.unary("Exp", Vec::new()),
+        Activation::Log => g.unary("Log", Vec::new()),
+        Activation::Sqrt => g.unary("Sqrt", Vec::new()),
+    }
+    Ok(())
+}
+
+/// `x * function(inside * x)`.
+fn gated(g: &mut Export, op_type: &'static str, inside: f64, attrs: Vec<(&'static str, Attr)>) -> Result<(), Unfit> {
+    let x = g.operand(0);
+    let inner = times(g, x.clone(), inside)?;
+    let gate = g.between(op_type, vec![inner], attrs);
+    g.last("Mul", vec![x, gate], Vec::new());
+    Ok(())
+}
+
+/// `outside * function(inside * x)`.
+fn scaled(g: &mut Export, op_type: &'static str, inside: f64, outside: f64) -> Result<(), Unfit> {
+    let x = g.operand(0);
+    let inner = times(g, x, inside)?;
+    if outside == 1.0 {
+        g.last(op_type, vec![inner], Vec::new());
+        return Ok(());
+    }
+    let bent = g.between(op_type, vec![inner], Vec::new());
+    let factor = g.float(outside)?;
+    g.last("Mul", vec![bent, factor], Vec::new());
+    Ok(())
+}
+
+fn times(g: &mut Export, x: String, factor: f64) -> Result<String, Unfit> {
+    if factor == 1.0 {
+        return Ok(x);
+    }
+    let factor = g.float(factor)?;
+    Ok(g.between("Mul", vec![x, factor], Vec::new()))
+}
