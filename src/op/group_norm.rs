@@ -196,7 +196,7 @@ fn spread(values: &Constant, c: u64) -> Result<Constant, Unfit> {
         return Ok(values.clone());
     }
     let wrong = || Unfit::new("its scale is neither one for each channel nor one for each group");
-    if given == 0 || c % given != 0 {
+    if given == 0 || !c.is_multiple_of(given) {
         return Err(wrong());
     }
     let each = (c / given) as usize;
