@@ -472,7 +472,7 @@ fn looped(mut body: Vec<Statement>, numbered: bool) -> Vec<Statement> {
                 (None, None) => first.label.is_none() && next.label.is_none(),
                 _ => false,
             };
-            let alike = follows && next.others.is_empty() && next.what.is_equal(&first.what) && layers(&next.what) >= 1;
+            let alike = follows && next.others.is_empty() && next.what == first.what && layers(&next.what) >= 1;
             if !alike || matches!(next.what, What::Output(_)) {
                 break;
             }
@@ -515,11 +515,4 @@ fn numbered_label(label: &str) -> Option<(String, u64)> {
     let digits = &label[stem.len()..];
     let number: u64 = digits.parse().ok()?;
     (number.to_string() == digits && !KEYWORDS.contains(&stem)).then(|| (stem.to_owned(), number))
-}
-
-impl What {
-    /// Whether two do the same with the same arguments.
-    fn is_equal(&self, other: &What) -> bool {
-        format!("{self:?}") == format!("{other:?}")
-    }
 }

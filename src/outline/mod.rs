@@ -42,7 +42,7 @@ pub struct Block {
 }
 
 /// A statement, with its label.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statement {
     /// The label, a word, a number or a dotted path.
     pub label: Option<String>,
@@ -57,7 +57,7 @@ pub struct Statement {
 }
 
 /// What a statement does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum What {
     /// A layer; takes the value above it unless values are listed.
     Layer {
