@@ -13,7 +13,7 @@ pub enum OnnxError {
     #[error("{0}")]
     Damaged(#[from] Damage),
     /// The file cannot be read.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it: {}\n  help: name an .onnx file", crate::data::reason("read", .0))]
     Read(#[source] std::io::Error),
     /// What the model says contradicts itself or is refused.
     #[error("{what}\n  help: {help}")]
@@ -58,17 +58,21 @@ impl OnnxError {
 pub enum Damage {
     /// A field is said to be longer than what is left.
     #[error(
-        "the file ends in the middle of a field\n  help: it is truncated or no ONNX file; fetch or export it again"
+        "the file ends in the middle of a field\n  help: it is truncated or no ONNX model; fetch or export it again"
     )]
     Truncated,
     /// A field's number, type or length is impossible.
-    #[error("the file is damaged: a field has an impossible number or type\n  help: fetch or export it again")]
+    #[error(
+        "this is no ONNX model, or a damaged one: a field has an impossible number or type\n  help: fetch or export it again"
+    )]
     Field,
     /// A field of another type than the format says.
-    #[error("the file is damaged: a field has another type than ONNX says\n  help: fetch or export it again")]
+    #[error(
+        "this is no ONNX model, or a damaged one: a field has another type than ONNX says\n  help: fetch or export it again"
+    )]
     Kind,
     /// A name that is no UTF-8.
-    #[error("the file is damaged: a name is not UTF-8\n  help: fetch or export it again")]
+    #[error("this is no ONNX model, or a damaged one: a name is not UTF-8\n  help: fetch or export it again")]
     Text,
 }
 

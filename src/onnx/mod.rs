@@ -1,4 +1,4 @@
-//! ONNX, in and out (<https://onnx.ai/onnx/>).
+//! Models of ONNX (<https://onnx.ai/onnx/>).
 //!
 //! [`import`] reads a model: the wire format (`wire`, `proto`, `tensor`), nodes to layers by the rules that stand in each
 //! operator's file (`lower`, `fold`, `views`), what exporters take apart put together again (`tidy`), and paths for all of it

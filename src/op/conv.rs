@@ -143,17 +143,11 @@ impl Operator for Conv {
     /// A convolution along one axis is one on maps of height 1.
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let (x, rank) = node.map(0)?;
-        let weight = node.weight(1, "weight")?;
-        let weight = match weight.dims().as_slice() {
-            [_, _, _, _] if rank == 4 => weight.clone(),
-            &[out_c, in_c, k] if rank == 3 => weight.reshaped(&[out_c, in_c, 1, k]).unwrap_or_else(|| weight.clone()),
-            _ => return Err(Unfit::new("its weight has another rank than its operand")),
-        };
+        let weight = onnx::kernels(node, rank)?;
         let dims = weight.dims();
         let windows = node.windows(Some([dims[2], dims[3]]))?;
         let bias = node.known(2, "bias")?;
-        let groups = u64::try_from(node.attrs.int("group", 1)?).ok().filter(|&groups| groups > 0);
-        let groups = groups.ok_or_else(|| Unfit::new("`group` is not positive"))?;
+        let groups = onnx::groups(node)?;
         let op = Conv { out_c: dims[0], windows, groups, bias: bias.is_some() };
         let params = onnx::weight_and_bias(weight, bias);
         let made = node.emit_one(op, &[&x], params)?;

@@ -214,19 +214,13 @@ impl Operator for ConvTranspose {
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let (x, rank) = node.map(0)?;
-        let weight = node.weight(1, "weight")?;
-        let weight = match weight.dims().as_slice() {
-            [_, _, _, _] if rank == 4 => weight.clone(),
-            &[in_c, out_c, k] if rank == 3 => weight.reshaped(&[in_c, out_c, 1, k]).unwrap_or_else(|| weight.clone()),
-            _ => return Err(Unfit::new("its weight has another rank than its operand")),
-        };
+        let weight = onnx::kernels(node, rank)?;
         let dims = weight.dims();
         let windows = node.windows(Some([dims[2], dims[3]]))?;
         let output_pad = node.attrs.plane("output_padding", 0)?;
         let output_pad = if rank == 3 { [0, output_pad[1]] } else { output_pad };
         let bias = node.known(2, "bias")?;
-        let groups = u64::try_from(node.attrs.int("group", 1)?).ok().filter(|&groups| groups > 0);
-        let groups = groups.ok_or_else(|| Unfit::new("`group` is not positive"))?;
+        let groups = onnx::groups(node)?;
         let (padding, output_pad) = transposed_padding(node, &windows, output_pad, &x.shape)?;
         let op = ConvTranspose {
             out_c: dims[1].saturating_mul(groups),

@@ -29,7 +29,7 @@ impl Node<'_> {
         Ok(result)
     }
 
-    pub(super) fn unary(&self) -> Result<Constant, Unfit> {
+    pub(super) fn unary(&self, change: fn(f32) -> f32) -> Result<Constant, Unfit> {
         let value = self.arg(0)?;
         let whole = matches!(value.data, Data::Ints(_) | Data::Sizes(_));
         match self.op_type {
@@ -41,21 +41,25 @@ impl Node<'_> {
             }
             _ => {}
         }
-        let change: fn(f32) -> f32 = match self.op_type {
-            "Abs" => f32::abs,
-            "Ceil" => f32::ceil,
-            "Exp" => f32::exp,
-            "Floor" => f32::floor,
-            "Log" => f32::ln,
-            "Neg" => |value| -value,
-            "Not" => |value| f32::from(value == 0.0),
-            "Reciprocal" => f32::recip,
-            "Round" => f32::round_ties_even,
-            "Sqrt" => f32::sqrt,
-            other => return Err(Unfit::new(format!("{other} of a constant is not computed"))),
-        };
         value.map(change).ok_or_else(too_large)
     }
+}
+
+/// The function of one number that an operator is.
+pub(super) fn function(op_type: &str) -> Option<fn(f32) -> f32> {
+    Some(match op_type {
+        "Abs" => f32::abs,
+        "Ceil" => f32::ceil,
+        "Exp" => f32::exp,
+        "Floor" => f32::floor,
+        "Log" => f32::ln,
+        "Neg" => |value| -value,
+        "Not" => |value| f32::from(value == 0.0),
+        "Reciprocal" => f32::recip,
+        "Round" => f32::round_ties_even,
+        "Sqrt" => f32::sqrt,
+        _ => return None,
+    })
 }
 
 /// The sizes to which two tensors are broadcast.

@@ -17,89 +17,34 @@ use arithmetic::{Numbers, broadcast, views};
 /// The operands of a node; `None` where one is left out.
 pub type Known<'a> = [Option<&'a Constant>];
 
-/// Whether an operator is one of those that are computed here.
-pub fn folds(op_type: &str) -> bool {
-    const ALL: &[&str] = &[
-        "Abs",
-        "Add",
-        "Cast",
-        "CastLike",
-        "Ceil",
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "DequantizeLinear",
-        "Div",
-        "Equal",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Floor",
-        "Gather",
-        "Greater",
-        "Identity",
-        "Less",
-        "Log",
-        "Max",
-        "Min",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Not",
-        "Pow",
-        "Range",
-        "Reciprocal",
-        "ReduceProd",
-        "Reshape",
-        "Round",
-        "Shape",
-        "Size",
-        "Slice",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-        "Where",
-    ];
-    ALL.binary_search(&op_type).is_ok()
-}
-
-/// The results of a node.
+/// The results of a node; `None` for an operator that is not computed here.
 ///
 /// # Errors
 /// When its operands do not fit, or the numbers are too many.
-pub fn fold(op_type: &str, attrs: &Attributes, args: &Known, outputs: usize) -> Result<Vec<Constant>, Unfit> {
+pub fn fold(op_type: &str, attrs: &Attributes, args: &Known, outputs: usize) -> Option<Result<Vec<Constant>, Unfit>> {
     let node = Node { op_type, attrs, args };
     let one = match op_type {
-        "Constant" => node.constant()?,
-        "ConstantOfShape" => node.filled()?,
-        "Shape" => node.shape()?,
-        "Size" => {
-            let elements = node.arg(0)?.elements().ok_or_else(too_large)?;
-            scalar(Dim::from(elements))
-        }
-        "Identity" | "CastLike" => node.arg(0)?.clone(),
-        "Cast" => node.cast()?,
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => node.reshaped()?,
-        "Transpose" => node.transposed()?,
-        "Gather" => node.gathered()?,
-        "Slice" => node.sliced()?,
-        "Concat" => node.joined()?,
-        "Expand" | "Tile" => node.spread()?,
-        "Split" => return node.split(outputs),
-        "Range" => node.range()?,
-        "ReduceProd" => node.product()?,
-        "Where" => node.chosen()?,
-        "DequantizeLinear" => node.dequantised()?,
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Max" | "Min" | "Equal" | "Less" | "Greater" => {
-            node.binary()?
-        }
-        _ => node.unary()?,
+        "Constant" => node.constant(),
+        "ConstantOfShape" => node.filled(),
+        "Shape" => node.shape(),
+        "Size" => node.size(),
+        "Identity" | "CastLike" => node.arg(0).cloned(),
+        "Cast" => node.cast(),
+        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => node.reshaped(),
+        "Transpose" => node.transposed(),
+        "Gather" => node.gathered(),
+        "Slice" => node.sliced(),
+        "Concat" => node.joined(),
+        "Expand" | "Tile" => node.spread(),
+        "Split" => return Some(node.split(outputs)),
+        "Range" => node.range(),
+        "ReduceProd" => node.product(),
+        "Where" => node.chosen(),
+        "DequantizeLinear" => node.dequantised(),
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Max" | "Min" | "Equal" | "Less" | "Greater" => node.binary(),
+        _ => node.unary(arithmetic::function(op_type)?),
     };
-    Ok(vec![one])
+    Some(one.map(|one| vec![one]))
 }
 
 fn scalar(value: Dim) -> Constant {
@@ -191,6 +136,10 @@ impl<'a> Node<'a> {
             }
             _ => Constant::new(Data::Fill(dims, value.scalar().unwrap_or(0.0))),
         })
+    }
+
+    fn size(&self) -> Result<Constant, Unfit> {
+        Ok(scalar(self.arg(0)?.elements().ok_or_else(too_large)?.into()))
     }
 
     fn shape(&self) -> Result<Constant, Unfit> {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::ir::{self, Net, NodeId, ValueId};
 use crate::onnx::error::{OnnxError, UnfitNode, show};
-use crate::onnx::fold::{fold, folds};
+use crate::onnx::fold::fold;
 use crate::onnx::proto::{Attribute, Function, Graph, Message, Model, Node, tensor_name};
 use crate::onnx::tensor::{External, decode};
 use crate::onnx::views::view;
@@ -393,8 +393,8 @@ impl<'a> Lowering<'a> {
                 Arg::Live(_) => None,
             })
             .collect();
-        if let Some(known) = known.filter(|_| folds(node.op_type)) {
-            let folded = fold(node.op_type, &attrs, &known, node.outputs.len());
+        let folded = known.and_then(|known| fold(node.op_type, &attrs, &known, node.outputs.len()));
+        if let Some(folded) = folded {
             return Ok(folded.map(|constants| self.named(node, constants)));
         }
         if let Some(seen) = view(node.op_type, self.opset, &attrs, args) {

@@ -3,8 +3,9 @@
 //! [`Operator::ONNX`](super::Operator::ONNX) names the ONNX operators that an operator expresses. For a node of one of
 //! these [`Operator::from_onnx`](super::Operator::from_onnx) is given an [`Import`]: it looks at attributes and operands,
 //! and emits the net's layers. [`Operator::to_onnx`](super::Operator::to_onnx) goes the other way with an [`Export`].
-//! Reading and writing files, constant folding and names are the business of `crate::onnx`.
+//! Files, constant folding and names are the business of `crate::onnx`.
 
+pub mod arguments;
 pub mod attrs;
 pub mod axes;
 pub mod constant;
@@ -80,6 +81,29 @@ impl From<super::ArgError> for Unfit {
 pub fn weight_and_bias(weight: Constant, bias: Option<&Constant>) -> Vec<Param> {
     let bias = bias.map(|bias| Param::new("bias", bias.clone()));
     std::iter::once(Param::new("weight", weight)).chain(bias).collect()
+}
+
+/// The kernels of a convolution as those of maps, which have four axes; `rank` is that of the operand.
+///
+/// # Errors
+/// When they have another rank than the operand.
+pub fn kernels(node: &Import, rank: usize) -> Result<Constant, Unfit> {
+    let weight = node.weight(1, "weight")?;
+    let whole = match weight.dims().as_slice() {
+        [_, _, _, _] if rank == 4 => Some(weight.clone()),
+        &[outer, inner, k] if rank == 3 => weight.reshaped(&[outer, inner, 1, k]),
+        _ => None,
+    };
+    whole.ok_or_else(|| Unfit::new("its weight has another rank than its operand"))
+}
+
+/// The groups of a convolution.
+///
+/// # Errors
+/// When their number is not positive.
+pub fn groups(node: &Import) -> Result<u64, Unfit> {
+    let groups = u64::try_from(node.attrs.int("group", 1)?).ok().filter(|&groups| groups > 0);
+    groups.ok_or_else(|| Unfit::new("`group` is not positive"))
 }
 
 /// The number with the fewest digits that is the same as 32 bits, or three digits where these are as near as rounding
