@@ -191,6 +191,33 @@ fn files_that_mean_harm_are_refused() {
     assert!(message.contains("outside the model's folder"), "{message}");
 }
 
+/// Ten thousand layers in a row, as many that share one tensor, and skips three hundred deep: no stack is exhausted and
+/// nothing takes the square of what is there.
+#[test]
+fn long_and_deep_models_are_read() {
+    let ends = |last: &str| [input("x", &[1, 1, 2, 2]), output(last)].concat();
+    let relus = |n: usize| (0..n).map(|at| field(1, &node("Relu", &[&name(at)], &[&name(at + 1)]))).collect::<Vec<_>>();
+    fn name(at: usize) -> String {
+        if at == 0 { "x".to_owned() } else { format!("v{at}") }
+    }
+    let long = model(&[relus(10_000).concat(), ends("v10000")], &[]);
+    assert_eq!(import_bytes(&long, &ImportOptions::default()).unwrap().text().lines().count(), 10_004);
+    let one =
+        [vec![0x08, 1, 0x08, 1, 0x08, 1, 0x08, 1, 0x10, 1], field(8, b"w"), field(9, &1f32.to_le_bytes())].concat();
+    let convs = (0..10_000).map(|at| field(1, &node("Conv", &[&name(at), "w"], &[&name(at + 1)]))).collect::<Vec<_>>();
+    let shared = model(&[convs.concat(), field(5, &one), ends("v10000")], &[]);
+    assert_eq!(import_bytes(&shared, &ImportOptions::default()).unwrap().weights.len(), 10_000);
+    // v1, v2, …, and the sum of each with the one that came after all behind it.
+    let mut nodes = relus(300);
+    let mut last = "v300".to_owned();
+    for at in (0..300).rev() {
+        nodes.push(field(1, &node("Add", &[&last, &name(at)], &[&format!("s{at}")])));
+        last = format!("s{at}");
+    }
+    let deep = import_bytes(&model(&[nodes.concat(), ends("s0")], &[]), &ImportOptions::default()).unwrap();
+    compiled(&deep, &deep.text());
+}
+
 /// Thirty functions, each of which calls the one before twice: a billion nodes, and a circle of one.
 #[test]
 fn functions_that_explode_are_refused() {

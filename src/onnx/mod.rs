@@ -20,6 +20,8 @@ use std::path::Path;
 
 use crate::ir::Net;
 use crate::kernel::map::Bytes;
+use crate::op::onnx::Data;
+use crate::op::onnx::constant::MAX_FILLED;
 use crate::shape::Shapes;
 use crate::weights::{Checkpoint, StoredTensor};
 
@@ -117,10 +119,18 @@ fn imported(
 /// The tensors by path and leaf.
 fn checkpoint(made: &lower::Lowered) -> Result<Checkpoint, OnnxError> {
     let mut weights = Checkpoint::new();
+    // Tensors that a file only describes are filled out here.
+    let mut filled = 0u64;
     for id in made.net.nodes() {
         for param in made.params.get(&id).into_iter().flatten() {
             let name = format!("{}.{}", made.net.node(id).path, param.leaf);
             let large = || OnnxError::wrong(format!("tensor `{name}` is too large"), "it does not fit memory");
+            if let Data::Fill(..) = param.value.data {
+                filled += param.value.elements().ok_or_else(large)?;
+            }
+            if 2 * MAX_FILLED < filled {
+                return Err(large());
+            }
             let values = param.value.to_floats().ok_or_else(large)?;
             let tensor =
                 StoredTensor::from_f32(param.value.dims(), values.iter().copied().collect()).ok_or_else(large)?;

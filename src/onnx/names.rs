@@ -11,6 +11,9 @@ use crate::syntax::KEYWORDS;
 
 use super::lower::Lowered;
 
+/// Scopes inside one another; what a name has more of is one part.
+const MOST_PARTS: usize = 32;
+
 /// What stands behind the name of a layer in the names of its tensors.
 const LEAVES: &[&str] = &[
     "weight",
@@ -48,7 +51,7 @@ pub fn name(made: &mut Lowered) {
         }
     }
     strip_common(&mut found, made);
-    let mut taken = HashSet::new();
+    let mut taken = Taken::default();
     name_ends(made, &mut taken);
     // A layer that is named as a scope of others stands in that scope.
     let scopes: HashSet<String> =
@@ -65,38 +68,51 @@ pub fn name(made: &mut Lowered) {
             loop {
                 *count += 1;
                 let path = format!("{layer}{count}");
-                if !taken.contains(&path) && !scopes.contains(&path) {
+                if !scopes.contains(&path) && taken.names.insert(path.clone()) {
                     break path;
                 }
             }
         } else {
-            unused(&taken, &parts.join("."))
+            taken.take(&parts.join("."))
         };
-        taken.insert(path.clone());
         made.net.set_path(id, path);
     }
 }
 
-/// The first of `name`, `name_2`, `name_3`, … that is not taken.
-pub(super) fn unused(taken: &HashSet<String>, name: &str) -> String {
-    let numbered = (2u64..).map(|number| format!("{name}_{number}"));
-    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
+/// Names that are taken, each of which is given out once.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    names: HashSet<String>,
+    /// How often each name has been asked for.
+    asked: HashMap<String, u64>,
+}
+
+impl Taken {
+    /// The first of `name`, `name_2`, `name_3`, … that is not taken; now it is.
+    pub(super) fn take(&mut self, name: &str) -> String {
+        let asked = self.asked.entry(name.to_owned()).or_default();
+        loop {
+            *asked += 1;
+            let numbered = if *asked == 1 { name.to_owned() } else { format!("{name}_{asked}") };
+            if self.names.insert(numbered.clone()) {
+                return numbered;
+            }
+        }
+    }
 }
 
 /// Names of inputs and outputs as words, different from each other.
-fn name_ends(made: &mut Lowered, taken: &mut HashSet<String>) {
+fn name_ends(made: &mut Lowered, taken: &mut Taken) {
     for id in made.net.inputs.clone() {
         let own = made.origins.get(&id).map(|name| name.to_string()).unwrap_or_default();
-        let name = unused(taken, &word(strip_number(own.rsplit('/').next().unwrap_or("")), "input"));
-        taken.insert(name.clone());
+        let name = taken.take(&word(strip_number(own.rsplit('/').next().unwrap_or("")), "input"));
         rename(made, &own, &name);
         made.net.set_path(id, name);
     }
-    let mut names = HashSet::new();
+    let mut names = Taken::default();
     let outputs: Vec<String> = made.net.outputs.iter().map(|output| output.name.clone()).collect();
     for (at, own) in outputs.iter().enumerate() {
-        let name = unused(&names, &word(strip_number(own.rsplit('/').next().unwrap_or("")), "output"));
-        names.insert(name.clone());
+        let name = names.take(&word(strip_number(own.rsplit('/').next().unwrap_or("")), "output"));
         made.net.outputs[at].name = name.clone();
         rename(made, own, &name);
     }
@@ -147,7 +163,12 @@ fn parts(made: &Lowered, id: NodeId) -> Vec<String> {
     let of_tensors = params.iter().map(|param| of_tensor(&param.value.name)).find(|parts| !parts.is_empty());
     let raw = of_tensors.unwrap_or_else(|| made.origins.get(&id).map(|name| of_node(name)).unwrap_or_default());
     let clean = |part: &String| if part.chars().all(|c| c.is_ascii_digit()) { part.clone() } else { word(part, layer) };
-    raw.iter().filter(|part| !part.is_empty()).map(clean).collect()
+    let mut parts: Vec<String> = raw.iter().filter(|part| !part.is_empty()).map(clean).collect();
+    if MOST_PARTS < parts.len() {
+        let rest = parts.split_off(MOST_PARTS - 1).join("_");
+        parts.push(rest);
+    }
+    parts
 }
 
 /// `layer1.0.conv1` of `layer1.0.conv1.weight`, `conv1`, `7x7_s2` of `conv1/7x7_s2_w_0`.

@@ -9,7 +9,7 @@ use crate::ir::NodeId;
 use crate::outline;
 
 use super::lower::Lowered;
-use super::names::unused;
+use super::names::Taken;
 
 /// Gives the layers of groups paths in scopes of their own.
 pub fn scopes(made: &mut Lowered) {
@@ -27,11 +27,10 @@ pub fn scopes(made: &mut Lowered) {
     let taken: HashSet<String> = made.net.nodes().map(|id| made.net.node(id).path.clone()).collect();
     let scopes = (1u64..).map(|number| format!("unit{number}")).filter(|name| !taken.contains(name));
     for (nodes, scope) in counted.into_iter().zip(scopes) {
-        let mut labels = HashSet::new();
+        let mut labels = Taken::default();
         for &id in nodes {
-            let label = unused(&labels, &uncounted(&made.net.node(id).path));
+            let label = labels.take(&uncounted(&made.net.node(id).path));
             made.net.set_path(id, format!("{scope}.{label}"));
-            labels.insert(label);
         }
     }
 }

@@ -20,12 +20,25 @@ pub enum Item {
     Output(usize),
 }
 
+/// Groups and side chains inside one another, beyond which layers are wired by name; the language allows 256.
+const MAX_DEPTH: usize = 64;
+
 /// The whole net behind its inputs.
 pub fn chain(net: &Net) -> Vec<Item> {
     let order: Vec<NodeId> = net.topological();
     let nodes: Vec<NodeId> = order.iter().copied().filter(|&id| !matches!(net.node(id).op, Op::Input(_))).collect();
     let builder = Builder { net, place: order.iter().enumerate().map(|(at, &id)| (id, at)).collect() };
-    builder.line(net.inputs.last().map(|&id| ValueId::from(id)), nodes, true)
+    let within = Within { depth: 0, outermost: true };
+    builder.line(net.inputs.last().map(|&id| ValueId::from(id)), nodes, within)
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy)]
+struct Within {
+    /// How many groups and side chains are around it.
+    depth: usize,
+    /// Whether there is no group around it, so that outputs may stand in it.
+    outermost: bool,
 }
 
 struct Builder<'a> {
@@ -36,27 +49,30 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// All these nodes, in order, from the value above; with the outputs of the net that name their results.
-    fn line(&self, above: Option<ValueId>, nodes: Vec<NodeId>, outermost: bool) -> Vec<Item> {
+    fn line(&self, above: Option<ValueId>, nodes: Vec<NodeId>, within: Within) -> Vec<Item> {
         let (mut above, mut left, mut items) = (above, nodes, Vec::new());
+        let (outermost, inner) = (within.outermost, Within { depth: within.depth + 1, ..within });
         if outermost {
             self.show(above, &mut items);
         }
         while let Some(&next) = left.first() {
-            let users: Vec<NodeId> = left.iter().copied().filter(|&id| self.takes(id, above)).collect();
+            let users = self.users(above, &left);
             if let [user] = users.as_slice()
                 && self.net.operands(*user).len() == 1
             {
                 left.retain(|id| id != user);
                 items.push(Item::Layer(*user));
                 above = Some((*user).into());
-            } else if let Some((join, branches, inside)) = above.and_then(|value| self.group(value, &users, &left)) {
+            } else if let Some((join, branches, inside)) =
+                above.and_then(|value| self.group(value, &users, &left, inner))
+            {
                 left.retain(|&id| id != join && !inside.contains(&id));
                 items.push(Item::Group(join, branches));
                 above = Some(join.into());
-            } else if let Some((from, side)) = self.side(above, &users, &left, next) {
+            } else if let Some((from, side)) = self.side(above, &users, &left, next, inner) {
                 left.retain(|id| !side.contains(id));
-                let body = self.line(Some(from), side, outermost);
-                if Some(from) == above && left.iter().all(|&id| !self.takes(id, above)) {
+                let body = self.line(Some(from), side, inner);
+                if Some(from) == above && self.users(above, &left).is_empty() {
                     // Nothing else goes on from here: the main line itself.
                     above = body.iter().rev().find_map(Item::node).map(ValueId::from);
                     items.extend(body);
@@ -82,8 +98,20 @@ impl Builder<'_> {
         items.extend(outputs.map(|(at, _)| Item::Output(at)));
     }
 
-    fn takes(&self, id: NodeId, value: Option<ValueId>) -> bool {
-        value.is_some_and(|value| self.net.operands(id).contains(&value))
+    /// Those of the nodes, which are in order, that take a value.
+    fn users(&self, value: Option<ValueId>, left: &[NodeId]) -> Vec<NodeId> {
+        let Some(value) = value else { return Vec::new() };
+        let mut users: Vec<NodeId> = self
+            .net
+            .users(value.node)
+            .into_iter()
+            .filter(|(output, _, _)| *output == value.output)
+            .map(|(_, user, _)| user)
+            .filter(|user| left.binary_search_by_key(&self.place[user], |id| self.place[id]).is_ok())
+            .collect();
+        users.sort_unstable_by_key(|id| self.place[id]);
+        users.dedup();
+        users
     }
 
     /// Branches from a value that join again, with the nodes in them: the first join that holds all they make.
@@ -92,8 +120,9 @@ impl Builder<'_> {
         above: ValueId,
         users: &[NodeId],
         left: &[NodeId],
+        inner: Within,
     ) -> Option<(NodeId, Vec<Vec<Item>>, HashSet<NodeId>)> {
-        if users.is_empty() {
+        if users.is_empty() || MAX_DEPTH < inner.depth {
             return None;
         }
         let here: HashSet<NodeId> = left.iter().copied().collect();
@@ -109,7 +138,7 @@ impl Builder<'_> {
             if joins
                 && reached.contains(&join)
                 && fed
-                && let Some(group) = self.branches(above, join, &here)
+                && let Some(group) = self.branches(above, join, &here, inner)
             {
                 return Some(group);
             }
@@ -122,6 +151,7 @@ impl Builder<'_> {
         above: ValueId,
         join: NodeId,
         here: &HashSet<NodeId>,
+        inner: Within,
     ) -> Option<(NodeId, Vec<Vec<Item>>, HashSet<NodeId>)> {
         let mut inside = HashSet::new();
         let mut branches = Vec::new();
@@ -148,7 +178,10 @@ impl Builder<'_> {
         if inside.iter().any(escapes) || branches.iter().filter(|branch| branch.is_empty()).count() > 1 {
             return None;
         }
-        let lines = branches.into_iter().map(|branch| self.line(Some(above), branch, false)).collect();
+        let lines = branches
+            .into_iter()
+            .map(|branch| self.line(Some(above), branch, Within { outermost: false, ..inner }))
+            .collect();
         Some((join, lines, inside))
     }
 
@@ -178,7 +211,11 @@ impl Builder<'_> {
         users: &[NodeId],
         left: &[NodeId],
         next: NodeId,
+        inner: Within,
     ) -> Option<(ValueId, Vec<NodeId>)> {
+        if MAX_DEPTH < inner.depth {
+            return None;
+        }
         if let (Some(above), true) = (above, 2 <= users.len()) {
             let sides =
                 users.iter().filter_map(|&user| self.grown(above, user, left)).filter(|(_, escapes)| *escapes == 0);

@@ -126,6 +126,9 @@ pub enum Arg {
     Param(usize, u64),
 }
 
+/// Layers in which structure is looked for; that of more is hardly read, and the search takes their square.
+const MOST_LAYERS: usize = 5_000;
+
 /// Finds the structure of a net.
 pub fn outline(net: &Net, shapes: &Shapes) -> Outline {
     let items = chain::chain(net);
@@ -136,6 +139,9 @@ pub fn outline(net: &Net, shapes: &Shapes) -> Outline {
 /// The layers of each group of branches, without those that stand in another group.
 pub fn groups(net: &Net) -> Vec<Vec<NodeId>> {
     let mut found = Vec::new();
+    if MOST_LAYERS < net.len() {
+        return found;
+    }
     let mut open = chain::chain(net);
     while let Some(item) = open.pop() {
         match item {
@@ -148,9 +154,12 @@ pub fn groups(net: &Net) -> Vec<Vec<NodeId>> {
     found
 }
 
-/// The net as a source of the language, with the structure that is found in it where that means the same net, else with a
-/// line for each layer.
+/// The net as a source of the language, with the structure that is found in it where that means the same net; else, and
+/// where there are very many layers, with a line for each layer.
 pub fn source(net: &Net, shapes: &Shapes) -> String {
+    if MOST_LAYERS < net.len() {
+        return crate::ir::expand::flat(net);
+    }
     let text = text::write(net, &outline(net, shapes));
     if elaborated(&text).is_some_and(|back| difference(net, &back).is_none()) {
         text

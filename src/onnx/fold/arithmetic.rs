@@ -16,7 +16,7 @@ impl Node<'_> {
         for part in rest {
             let to =
                 broadcast(&result.dims(), &part.dims()).ok_or_else(|| Unfit::new("its operands do not broadcast"))?;
-            bounded(&to)?;
+            bounded(&to, &[&result, part])?;
             let to: Vec<usize> = to.iter().map(|&size| size as usize).collect();
             let data = match Numbers::of(&[&result, part])? {
                 Numbers::Floats(parts) => zipped(&to, &parts, |a, b| Ok(float_of(self.op_type, a, b)))?.into(),

@@ -230,7 +230,7 @@ impl<'a> Node<'a> {
         let mut to: Vec<u64> = dims[..axis].to_vec();
         to.extend(indices.dims());
         to.extend(&dims[axis + 1..]);
-        bounded(&to)?;
+        bounded(&to, &[value])?;
         let data = each_kind!(value, array => array.select(Axis(axis), &picked));
         let selected = Constant { name: Arc::clone(&value.name), data };
         selected.reshaped(&to).ok_or_else(too_large)
@@ -277,7 +277,7 @@ impl<'a> Node<'a> {
         let dims = value.dims();
         if self.op_type == "Expand" {
             let to = broadcast(&dims, &list).ok_or_else(|| Unfit::new("its sizes do not broadcast"))?;
-            bounded(&to)?;
+            bounded(&to, &[value])?;
             let to: Vec<usize> = to.iter().map(|&size| size as usize).collect();
             let data = each_kind!(value, array => array.broadcast(IxDyn(&to)).ok_or_else(too_large)?.to_owned());
             return Ok(Constant { name: Arc::clone(&value.name), data });
@@ -285,7 +285,8 @@ impl<'a> Node<'a> {
         if list.len() != dims.len() {
             return Err(Unfit::new("it repeats another number of axes than its operand has"));
         }
-        bounded(&dims.iter().zip(&list).map(|(&dim, &times)| dim.saturating_mul(times)).collect::<Vec<_>>())?;
+        let to: Vec<u64> = dims.iter().zip(&list).map(|(&dim, &times)| dim.saturating_mul(times)).collect();
+        bounded(&to, &[value])?;
         let mut value = value.clone();
         for (axis, &times) in list.iter().enumerate() {
             let size = dims[axis] as usize;
@@ -401,9 +402,16 @@ fn value_dims(value: &Constant) -> IxDyn {
     IxDyn(&value.dims().iter().map(|&dim| dim as usize).collect::<Vec<_>>())
 }
 
-fn bounded(dims: &[u64]) -> Result<(), Unfit> {
+/// Refuses results that are larger than what the file holds explains: than the largest operand, or a million numbers.
+fn bounded(dims: &[u64], operands: &[&Constant]) -> Result<(), Unfit> {
+    const SMALL: u64 = 1 << 20;
+    let held = |constant: &&Constant| match constant.data {
+        Data::Fill(..) => None,
+        Data::Floats(_) | Data::Ints(_) | Data::Sizes(_) => constant.elements(),
+    };
+    let most = operands.iter().filter_map(held).fold(SMALL, u64::max);
     let elements = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
-    if elements.is_some_and(|elements| elements <= MAX_FILLED / 8) { Ok(()) } else { Err(too_large()) }
+    if elements.is_some_and(|elements| elements <= most) { Ok(()) } else { Err(too_large()) }
 }
 
 /// The positions that a slice of an axis takes.

@@ -362,6 +362,8 @@ impl<'a> Lowering<'a> {
             let attribute = Attribute::read(message)?;
             if let (true, Some(graph)) = (attribute.name == wanted, attribute.graph) {
                 let graph = Graph::read(graph)?;
+                // The names around a branch are copied, which counts as work.
+                self.nodes += names.len() / 16;
                 let mut inner = names.clone();
                 self.tensors(&graph, &mut inner)?;
                 self.used.extend(graph.outputs.iter().map(|output| output.name));

@@ -9,7 +9,7 @@ use crate::dim::Dim;
 /// Sizes that shape arithmetic may hold.
 pub const MAX_SIZES: usize = 65_536;
 /// Numbers that a tensor without data of its own may be filled out to.
-pub const MAX_FILLED: u64 = 1 << 31;
+pub const MAX_FILLED: u64 = 1 << 28;
 
 /// A known tensor.
 #[derive(Clone, Debug)]
