@@ -153,15 +153,17 @@ impl Builder<'_> {
         here: &HashSet<NodeId>,
         inner: Within,
     ) -> Option<(NodeId, Vec<Vec<Item>>, HashSet<NodeId>)> {
+        // The end of a branch is used by the join alone; most joins that hold no group fail here, at no cost.
+        let ends = self.net.operands(join).into_iter().filter(|operand| *operand != above);
+        if ends.into_iter().any(|operand| operand.output != 0 || !self.net.has_one_use(operand.node)) {
+            return None;
+        }
         let mut inside = HashSet::new();
         let mut branches = Vec::new();
         for operand in self.net.operands(join) {
             if operand == above {
                 branches.push(Vec::new());
                 continue;
-            }
-            if operand.output != 0 {
-                return None;
             }
             let branch = self.between(above, operand.node, here)?;
             if branch.iter().any(|id| !inside.insert(*id)) {
