@@ -173,6 +173,29 @@ fn files_that_mean_harm_are_refused() {
     let filled = [field(1, &node("ConstantOfShape", &["s"], &["w"])), field(1, &node("Conv", &["x", "w"], &["y"]))];
     let nodes = [filled.concat(), field(5, &sizes), input("x", &[1, 3, 4, 4]), output("y")];
     assert!(refused(&model(&nodes, &[])).contains("ConstantOfShape"));
+    // Arguments that overflow: sizes of a reshape, parts of a split, and operands of different rank.
+    let ints = |name: &str, values: &[i64]| {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        field(5, &[vec![0x08, values.len() as u8, 0x10, 7], field(9, &raw), field(8, name.as_bytes())].concat())
+    };
+    let scalar = field(5, &[vec![0x10, 7], field(9, &7i64.to_le_bytes()), field(8, b"one")].concat());
+    let count = field(5, &[field(1, b"num_outputs"), vec![0x18], vec![0xff; 8], vec![0x7f, 0xa0, 1, 2]].concat());
+    let axis = field(5, &[field(1, b"axis"), vec![0x18, 0, 0xa0, 1, 2]].concat());
+    for bad in [
+        node("Reshape", &["big", "big"], &["w"]),
+        node("Split", &["big", "big"], &["w", "v"]),
+        [node("Split", &["big"], &["w", "v"]), count].concat(),
+        [node("Concat", &["big", "one"], &["w"]), axis].concat(),
+        node("ConstantOfShape", &["big"], &["w"]),
+        node("Expand", &["one", "big"], &["w"]),
+        node("Tile", &["big", "one"], &["w"]),
+        node("Range", &["one", "big", "one"], &["w"]),
+    ] {
+        let nodes = [field(1, &bad), field(1, &node("Add", &["x", "w"], &["y"]))].concat();
+        let most = i64::MAX;
+        let tensors = [ints("big", &[most, most, most]), scalar.clone()].concat();
+        refused(&model(&[nodes, tensors, input("x", &[1, 3, 4, 4]), output("y")], &[]));
+    }
     let outside = [
         vec![0x08, 1, 0x10, 1, 0x70, 1],
         field(8, b"w"),

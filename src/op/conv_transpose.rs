@@ -277,10 +277,10 @@ fn transposed_padding(
     for axis in [0, 1] {
         let size = input.0[axis + 1].as_u64().ok_or_else(|| Unfit::new("its padding depends on the input's size"))?;
         let stride = windows.stride[axis];
-        let whole = (size - 1) * stride + windows.extent(axis) + output_pad[axis];
-        let result = if wanted[axis] == 0 { size * stride } else { wanted[axis] };
+        let whole = (size.max(1) - 1).saturating_mul(stride).saturating_add(windows.extent(axis)).saturating_add(output_pad[axis]);
+        let result = if wanted[axis] == 0 { size.saturating_mul(stride) } else { wanted[axis] };
         let total = whole.saturating_sub(result);
-        output_pad[axis] += result.saturating_sub(whole);
+        output_pad[axis] = output_pad[axis].saturating_add(result.saturating_sub(whole));
         (sides[axis], sides[axis + 2]) = (total / 2, total.div_ceil(2));
         if !upper {
             sides.swap(axis, axis + 2);

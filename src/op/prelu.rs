@@ -80,13 +80,17 @@ impl Operator for Prelu {
 
     const ONNX: &'static [&'static str] = &["PRelu"];
 
+    /// Before operator set 7 a list of slopes is that of the channels, and since then it is broadcast.
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let x = node.live(0)?;
         let slope = node.weight(1, "slope")?;
         let x = if slope.elements() == Some(1) { x } else { node.whole(&x)? };
-        let values = node.per_channel(slope, &x).ok_or_else(|| Unfit::new("its slope is not one for each channel"))?;
+        let of_channels = slope.elements().filter(|_| node.opset < 7 && slope.dims().len() == 1);
+        let behind = x.axes.place(0).map_or(0, |at| x.axes.rank() - 1 - at);
+        let aligned = of_channels.and_then(|c| slope.reshaped(&[vec![c], vec![1; behind]].concat()));
+        let values = node.per_channel(aligned.as_ref().unwrap_or(slope), &x).ok_or_else(|| Unfit::new("its slope is not one for each channel"))?;
         let shared = values.len() == 1;
-        let weight = Constant::floats(&[values.len() as u64], values.into_owned());
+        let weight = Constant::floats(&[values.len() as u64], values);
         let weight = weight.ok_or_else(|| Unfit::new("its slope is too large"))?;
         let weight = Constant { name: slope.name.clone(), ..weight };
         node.pointwise(Prelu { shared }, &x, onnx::weight_and_bias(weight, None))

@@ -121,7 +121,8 @@ impl<'a> Node<'a> {
         let dims = self.arg(0)?.to_sizes().ok_or_else(|| Unfit::new("its sizes are no integers"))?;
         let dims: Option<Vec<u64>> = dims.iter().map(Dim::as_u64).collect();
         let dims = dims.ok_or_else(|| Unfit::new("its sizes depend on the input's"))?;
-        let elements = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
+        // An empty axis does not make the others small.
+        let elements = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim.max(1)));
         if elements.is_none_or(|elements| elements > MAX_FILLED) {
             return Err(Unfit::new(format!("its sizes {dims:?} are more than {MAX_FILLED} numbers")));
         }
@@ -194,7 +195,8 @@ impl<'a> Node<'a> {
                 (0..whole).map(|at| if axes.contains(&at) { 1 } else { rest.next().unwrap_or(1) }).collect()
             }
         };
-        let known: i64 = to.iter().filter(|&&size| size != -1).product();
+        let known = to.iter().filter(|&&size| size != -1).try_fold(1i64, |product, &size| product.checked_mul(size));
+        let known = known.ok_or_else(too_large)?;
         let all: i64 = dims.iter().product();
         let size = |size: i64| u64::try_from(if size == -1 { all.checked_div(known).unwrap_or(0) } else { size }).ok();
         let to: Option<Vec<u64>> = to.into_iter().map(size).collect();
@@ -256,6 +258,9 @@ impl<'a> Node<'a> {
     fn joined(&self) -> Result<Constant, Unfit> {
         let parts = self.all()?;
         let axis = self.axis(self.attrs.int("axis", 1)?, parts.first().map_or(0, |part| part.dims().len()))?;
+        if parts.iter().any(|part| part.dims().len() != parts[0].dims().len()) {
+            return Err(Unfit::new("its operands have different numbers of axes"));
+        }
         let unequal = |_| Unfit::new("its operands have different sizes");
         let numbers = Numbers::of(&parts)?;
         Ok(Constant::new(match &numbers {
@@ -301,15 +306,25 @@ impl<'a> Node<'a> {
         let value = self.arg(0)?;
         let dims = value.dims();
         let axis = self.axis(self.attrs.int("axis", 0)?, dims.len())?;
-        let count = self.attrs.int("num_outputs", outputs as i64)?.max(1) as u64;
+        if self.attrs.int("num_outputs", outputs as i64)? != outputs as i64 {
+            return Err(Unfit::new("`num_outputs` is not the number of its results"));
+        }
+        let count = outputs.max(1) as u64;
+        let whole = dims[axis];
         let sizes = match self.list(1, "split")? {
             Some(sizes) => sizes.iter().map(|&size| u64::try_from(size).unwrap_or(0)).collect(),
-            None => vec![dims[axis].div_ceil(count); count as usize],
+            None => (0..count)
+                .map(|at| whole.div_ceil(count).min(whole.saturating_sub(at * whole.div_ceil(count))))
+                .collect::<Vec<u64>>(),
         };
-        let mut start = 0;
+        let sum = sizes.iter().try_fold(0u64, |sum, &size| sum.checked_add(size));
+        if sum != Some(whole) {
+            return Err(Unfit::new(format!("its parts {sizes:?} are not together the {whole} positions of the axis")));
+        }
+        let mut start = 0u64;
         let mut parts = Vec::new();
         for size in sizes {
-            let picked: Vec<usize> = (start..(start + size).min(dims[axis])).map(|at| at as usize).collect();
+            let picked: Vec<usize> = (start..start + size).map(|at| at as usize).collect();
             parts.push(Constant::new(each_kind!(value, array => array.select(Axis(axis), &picked))));
             start += size;
         }

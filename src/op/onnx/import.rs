@@ -1,7 +1,5 @@
 //! A node of a model as the rule of an operator sees it, and the layers that the rule makes of it.
 
-use std::borrow::Cow;
-
 use super::{Attributes, Axes, Constant, Unfit};
 use crate::dim::Dim;
 use crate::op::Op;
@@ -332,12 +330,12 @@ impl<'a> Import<'a> {
     }
 
     /// A constant as one number for each channel of a value, or for all; `None` where it is something else.
-    pub fn per_channel(&self, constant: &Constant, live: &Live) -> Option<Cow<'a, [f32]>> {
-        if let Some(value) = constant.uniform().filter(|_| constant.dims().len() <= live.axes.rank()) {
-            return Some(Cow::Owned(vec![value]));
+    pub fn per_channel(&self, constant: &Constant, live: &Live) -> Option<Vec<f32>> {
+        if let Some(value) = constant.uniform().filter(|_| is_broadcast_to(constant, live)) {
+            return Some(vec![value]);
         }
         let values = constant.along(live.axes.rank(), live.axes.place(0)?)?;
-        (Some(values.len() as u64) == live.shape.0[0].as_u64()).then_some(Cow::Owned(values))
+        (Some(values.len() as u64) == live.shape.0[0].as_u64()).then_some(values)
     }
 
     /// Values of equal sizes under equal axes, for layers that take one with another.
@@ -410,6 +408,13 @@ impl<'a> Import<'a> {
         let flat = self.emit_one(Flatten, &[live], Vec::new())?;
         Ok((flat, Some(order)))
     }
+}
+
+/// Whether a constant has, for each of its axes, one number or as many as the tensor.
+fn is_broadcast_to(constant: &Constant, live: &Live) -> bool {
+    let (own, Ok(dims)) = (constant.dims(), live.axes.dims()) else { return false };
+    let Some(surplus) = dims.len().checked_sub(own.len()) else { return false };
+    own.iter().zip(&dims[surplus..]).all(|(&own, dim)| own == 1 || *dim == Dim::from(own))
 }
 
 /// For each element of an axis made of atoms, its place in the value's own order.
