@@ -31,6 +31,46 @@ use std::sync::Arc;
 
 use poly::{Atom, Poly, Symbol, Term};
 
+/// A term of a [`Dim`]: a number times factors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The number.
+    pub coefficient: i128,
+    /// The factors, as often as they occur.
+    pub factors: Vec<Factor>,
+}
+
+/// A factor of a [`Product`]: an integer that is never negative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// A symbol divided by what is known to divide it.
+    Symbol {
+        /// The symbol.
+        name: String,
+        /// The divisor.
+        divisor: u64,
+    },
+    /// `floor(of / by)` of a value that is never negative.
+    Floor {
+        /// What is divided.
+        of: Dim,
+        /// By what, at least 2.
+        by: i128,
+    },
+}
+
+impl Product {
+    fn of(term: &Term) -> Product {
+        let factor = |atom: &Atom| match atom {
+            Atom::Symbol(symbol) => Factor::Symbol { name: symbol.name.to_string(), divisor: symbol.divisor },
+            Atom::Floor(floor) => Factor::Floor { of: Dim(Repr::Symbolic(Arc::new(floor.poly.clone()))), by: floor.by },
+        };
+        let factors = term.monomial.factors.iter();
+        let factors = factors.flat_map(|(atom, exponent)| std::iter::repeat_n(factor(atom), *exponent as usize));
+        Product { coefficient: term.coefficient, factors: factors.collect() }
+    }
+}
+
 /// An integer: known, or a polynomial in symbols such as `H` and floor divisions of such
 /// polynomials.
 ///
@@ -147,6 +187,24 @@ impl Dim {
     /// Whether the value depends on a symbol.
     pub fn is_symbolic(&self) -> bool {
         matches!(self.0, Repr::Symbolic(_))
+    }
+
+    /// The terms whose sum it is; a known value is one term without factors.
+    ///
+    /// ```
+    /// use netc::dim::{Dim, Factor};
+    ///
+    /// let h = Dim::symbol("H", 2);
+    /// let terms = h.mul(&Dim::known(3))?.terms();
+    /// assert_eq!(terms[0].coefficient, 6);
+    /// assert_eq!(terms[0].factors, [Factor::Symbol { name: "H".to_owned(), divisor: 2 }]);
+    /// # Ok::<(), netc::dim::DimError>(())
+    /// ```
+    pub fn terms(&self) -> Vec<Product> {
+        match &self.0 {
+            Repr::Known(value) => vec![Product { coefficient: *value, factors: Vec::new() }],
+            Repr::Symbolic(poly) => poly.terms().iter().map(Product::of).collect(),
+        }
     }
 
     /// The names of the symbols it depends on, sorted, each once.

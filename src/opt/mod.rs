@@ -5,6 +5,7 @@ mod drop_identities;
 mod fold_batch_norm;
 mod fold_pad;
 mod prune;
+pub mod values;
 
 use std::collections::{HashMap, HashSet};
 
@@ -107,7 +108,15 @@ const REWRITES: [Rewrite; 4] =
 pub fn optimise(net: &Net, shapes: &Shapes) -> Optimised {
     let mut optimised = Optimised::new(net, shapes);
     optimised.net.outputs.retain(|output| output.train.is_none());
-    rewrite(optimised)
+    rewrite(optimised, &REWRITES)
+}
+
+/// A graph as it leaves for other programs: every layer stays but those of heads that exist in training only, and, where
+/// `folded`, the batch norms that the layers in front of them can take in.
+pub fn for_export(net: &Net, shapes: &Shapes, folded: bool) -> Optimised {
+    let mut optimised = Optimised::new(net, shapes);
+    optimised.net.outputs.retain(|output| output.train.is_none());
+    rewrite(optimised, if folded { &[prune::prune, fold_batch_norm::fold_batch_norm] } else { &[prune::prune] })
 }
 
 /// Makes a graph ready for training, in which these parameters change: they stay what they are, as do the outputs that
@@ -119,11 +128,11 @@ pub fn optimise_for_training(net: &Net, shapes: &Shapes, trained: &dyn Fn(&str) 
         Source::Scaled { .. } | Source::Shifted { .. } => None,
     });
     optimised.trained = names.collect();
-    rewrite(optimised)
+    rewrite(optimised, &REWRITES)
 }
 
-fn rewrite(mut optimised: Optimised) -> Optimised {
-    for rewrite in REWRITES {
+fn rewrite(mut optimised: Optimised, rewrites: &[Rewrite]) -> Optimised {
+    for rewrite in rewrites {
         rewrite(&mut optimised);
         debug_assert_eq!(verify(&optimised.net), Ok(()));
         if let Ok(shapes) = shape::infer(&optimised.net) {

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::prepare::Tensors;
 use crate::data::{DataError, write_atomic};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::map::{bytes_of, bytes_of_mut};
+use crate::opt::values::Tensors;
 
 /// Counts the ways in which weights have been packed: to be raised with every change of an order in memory.
 const VERSION: u32 = 1;

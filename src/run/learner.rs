@@ -8,7 +8,7 @@ use std::ops::Range as Span;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::prepare::{Form, Packing, Prepared, Tensors, has_dense_results, per_channel, resolve};
+use super::prepare::{Form, Packing, Prepared, has_dense_results, per_channel};
 use super::{RunError, execute, start};
 use crate::grad::{self, GradError, Objective, Training};
 use crate::ir::{Net, NodeId};
@@ -23,6 +23,7 @@ use crate::kernel::{depthwise, depthwise_gradient};
 use crate::op::gradient::{Differentiated, Wrt};
 use crate::op::{Op, Role};
 use crate::opt::Source;
+use crate::opt::values::{Tensors, resolve};
 use crate::plan::select::{self, geometry};
 use crate::plan::{self, Kernel, Plan, Slot, Step};
 use crate::shape::Shapes;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use super::cache::Kept;
-use super::prepare::{Parameters, Tensors, prepare};
+use super::prepare::{Parameters, prepare};
 use super::{RunError, RunOptions, execute, tune};
 use crate::ir::{Net, NodeId};
 use crate::kernel::buffer::Buffer;
@@ -16,6 +16,7 @@ use crate::kernel::isa::Isa;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::threads::Threads;
 use crate::opt::Optimised;
+use crate::opt::values::Tensors;
 use crate::plan::{self, Plan, Step};
 use crate::weights::{Checkpoint, Parameter, Wanted, bind, parameters};
 
