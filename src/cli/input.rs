@@ -1,5 +1,6 @@
 //! What a net is run on: photos, folders of photos, arrays.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, Axis};
@@ -8,6 +9,7 @@ use super::Failure;
 use crate::Compiled;
 use crate::data::{Crops, Image, Preprocess, crops, list_images, npy};
 use crate::tensor::Shape;
+use crate::train::trainer::{MEAN, STD};
 
 /// One line of results: a photo, or a sample of an array.
 #[derive(Clone, Debug)]
@@ -57,6 +59,17 @@ pub(super) fn preprocess_of(compiled: &Compiled, shape: &Shape) -> Preprocess {
         Some(&[c, h, w]) => Preprocess::fallback(c, h, w),
         _ if gray => Preprocess { steps: vec![crate::data::preprocess::Step::Gray], ..Preprocess::default() },
         _ => Preprocess::default(),
+    }
+}
+
+/// Lets photos be normalised as those were that the weights have been trained on, where the weights say so.
+pub(super) fn normalise_by(compiled: &mut Compiled, notes: &BTreeMap<String, String>) {
+    let values = |key: &str| notes.get(key).and_then(|text| serde_json::from_str::<Vec<f32>>(text).ok());
+    let (Some(mean), Some(std)) = (values(MEAN), values(STD)) else { return };
+    let Some(shape) = compiled.net.inputs.first().map(|&id| compiled.shapes.of(id.into()).clone()) else { return };
+    let preprocess = Preprocess { mean, std, ..preprocess_of(compiled, &shape) };
+    if preprocess.check().is_ok() {
+        compiled.net.preprocess = Some(preprocess);
     }
 }
 

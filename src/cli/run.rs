@@ -7,14 +7,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use rayon::prelude::*;
 
-use super::input::{Item, batch, items, preprocess_of};
+use super::input::{Item, batch, items, normalise_by, preprocess_of};
 use super::weights::Weights;
 use super::{Failure, Outcome, Source, print};
-use crate::data::{Crops, Labels, Preprocess, npy, write_atomic};
+use crate::data::{Crops, Labels, npy, write_atomic};
 use crate::diag::nearest;
 use crate::ir::{Net, Output, ValueId};
 use crate::op::{Op, softmax::Softmax};
-use crate::train::trainer::{CLASSES, MEAN, STD};
+use crate::train::trainer::CLASSES;
 use crate::weights::{Checkpoint, StoredTensor};
 use crate::{Compiled, Executable};
 
@@ -65,7 +65,8 @@ const AHEAD: usize = 8;
 
 impl Run {
     pub(super) fn run(self) -> Outcome {
-        let notes = self.weights.notes()?;
+        let mut compiled = self.source.compile()?;
+        let notes = self.weights.notes(&compiled)?;
         let labels = match (&self.labels, notes.get(CLASSES)) {
             (Some(path), _) => Some(Labels::read(path)?),
             (None, Some(classes)) => Some(Labels::parse("the weights", classes.as_bytes())?),
@@ -74,7 +75,6 @@ impl Run {
         if let Some(path) = &self.output {
             Kind::of(path)?;
         }
-        let mut compiled = self.source.compile()?;
         normalise_by(&mut compiled, &notes);
         if compiled.net.inputs.len() == 1 {
             self.single(compiled, labels.as_ref())
@@ -171,17 +171,6 @@ impl Run {
             )
         })?;
         save(path, &report.names, &joined)
-    }
-}
-
-/// Lets photos be normalised as those were that the weights have been trained on, where the weights say so.
-fn normalise_by(compiled: &mut Compiled, notes: &BTreeMap<String, String>) {
-    let values = |key: &str| notes.get(key).and_then(|text| serde_json::from_str::<Vec<f32>>(text).ok());
-    let (Some(mean), Some(std)) = (values(MEAN), values(STD)) else { return };
-    let Some(shape) = compiled.net.inputs.first().map(|&id| compiled.shapes.of(id.into()).clone()) else { return };
-    let preprocess = Preprocess { mean, std, ..preprocess_of(compiled, &shape) };
-    if preprocess.check().is_ok() {
-        compiled.net.preprocess = Some(preprocess);
     }
 }
 

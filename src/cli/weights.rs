@@ -35,9 +35,9 @@ impl Planning {
     }
 }
 
-/// Weights and threads.
+/// A file of weights.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Weights {
+pub(super) struct Stored {
     /// A .safetensors, .pth or .pt file whose names are the net's parameter paths
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -53,6 +53,13 @@ pub(super) struct Weights {
     /// Copy the file into memory instead of mapping it
     #[arg(long)]
     no_mmap: bool,
+}
+
+/// Weights and threads.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Weights {
+    #[command(flatten)]
+    stored: Stored,
     /// The seed of random weights where no file is given
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -69,30 +76,41 @@ pub(super) struct Weights {
     threads: Option<u16>,
 }
 
-impl Weights {
-    /// The checkpoint: the file's, or random ones, which is said.
-    pub(super) fn checkpoint(&self, compiled: &Compiled) -> Result<Checkpoint, Failure> {
+impl Stored {
+    /// The checkpoint of the file, or of the model that the net comes from; `None` where there is neither.
+    pub(super) fn checkpoint(&self, compiled: &Compiled) -> Result<Option<Checkpoint>, Failure> {
         let Some(path) = &self.weights else {
             if self.rename.is_some() || !self.ignore.is_empty() {
                 return Err(Failure::Call("--rename and --ignore need --weights".to_owned()));
             }
-            if let Some(weights) = &compiled.weights {
-                return Ok(weights.clone());
-            }
-            complain("note", &format!("no --weights given: running with random weights of seed {}", self.seed));
-            return Ok(init(&compiled.init_specs(), Scheme::He, self.seed)?);
+            return Ok(compiled.weights.clone());
         };
         let checkpoint = Checkpoint::open(path, &OpenOptions { mapped: !self.no_mmap })?;
         match &self.rename {
-            Some(map) => Ok(Rename::open(map)?.apply(&checkpoint)?),
-            None => Ok(checkpoint),
+            Some(map) => Ok(Some(Rename::open(map)?.apply(&checkpoint)?)),
+            None => Ok(Some(checkpoint)),
         }
     }
 
-    /// What the file says beside its tensors.
-    pub(super) fn notes(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let Some(path) = &self.weights else { return Ok(BTreeMap::new()) };
-        Ok(Checkpoint::open(path, &OpenOptions { mapped: !self.no_mmap })?.metadata().clone())
+    /// What may differ between the file and the net.
+    pub(super) fn bind_options(&self) -> BindOptions {
+        BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan }
+    }
+}
+
+impl Weights {
+    /// The checkpoint: that of the file or the model, or random weights, which is said.
+    pub(super) fn checkpoint(&self, compiled: &Compiled) -> Result<Checkpoint, Failure> {
+        if let Some(checkpoint) = self.stored.checkpoint(compiled)? {
+            return Ok(checkpoint);
+        }
+        complain("note", &format!("no --weights given: running with random weights of seed {}", self.seed));
+        Ok(init(&compiled.init_specs(), Scheme::He, self.seed)?)
+    }
+
+    /// What the file or the model says beside its tensors.
+    pub(super) fn notes(&self, compiled: &Compiled) -> Result<BTreeMap<String, String>, Failure> {
+        Ok(self.stored.checkpoint(compiled)?.map(|checkpoint| checkpoint.metadata().clone()).unwrap_or_default())
     }
 
     /// Whether convolutions are summed product by product.
@@ -112,7 +130,7 @@ impl Weights {
 
     /// The net with its weights, ready to run.
     pub(super) fn executable(&self, compiled: &Compiled) -> Result<Executable, Failure> {
-        let bind = BindOptions { ignore: self.ignore.clone(), allow_non_finite: self.allow_nan };
+        let bind = self.stored.bind_options();
         let plan = self.planning.options()?;
         let threads = self.threads.map_or(0, usize::from);
         let instructions = Isa::from_environment().map_err(Failure::Call)?;

@@ -44,6 +44,17 @@ impl Labels {
         self.names.get(&index).map(String::as_str)
     }
 
+    /// The names as JSON: a list, or by number where some are left out.
+    pub fn to_json(&self) -> String {
+        let is_list = self.names.keys().copied().eq(0..self.names.len());
+        let text = if is_list {
+            serde_json::to_string(&self.names.values().collect::<Vec<_>>())
+        } else {
+            serde_json::to_string(&self.names)
+        };
+        text.unwrap_or_default()
+    }
+
     /// How many classes have a name.
     pub fn len(&self) -> usize {
         self.names.len()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::data::DataError;
-use crate::weights::WeightsError;
+use crate::weights::{BindError, WeightsError};
 
 /// Why a file is no model that can be read, or a model cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +26,18 @@ pub enum OnnxError {
     /// Nodes that the language does not express.
     #[error("{}", Listed(.0))]
     Unfit(Vec<UnfitNode>),
+    /// Layers that ONNX does not express.
+    #[error("{}", Layers(.0))]
+    Inexpressible(Vec<UnfitNode>),
     /// The files that were to be written.
     #[error("{0}")]
     Write(#[from] DataError),
     /// The weights that were to be written.
     #[error("{0}")]
     Weights(#[from] WeightsError),
+    /// Weights that do not fit the net.
+    #[error("{0}")]
+    Bind(#[from] Box<BindError>),
     /// Any of these, with the file it is about.
     #[error("{}: {error}", path.display())]
     In {
@@ -76,12 +82,12 @@ pub enum Damage {
     Text,
 }
 
-/// A node that the language does not express.
+/// A node that the language does not express, or a layer that ONNX does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfitNode {
-    /// Its name, or that of its first output where it has none.
+    /// Its name, or that of its first output where it has none; the path of a layer.
     pub name: String,
-    /// Its operator.
+    /// Its operator, or its layer.
     pub op_type: String,
     /// Why not.
     pub reason: String,
@@ -97,6 +103,19 @@ impl fmt::Display for Listed<'_> {
             write!(f, "\n  {} `{}`: {}", node.op_type, show(&node.name), node.reason)?;
         }
         write!(f, "\n  help: docs/onnx.md lists what is expressed; simplify the model, or cut these parts off")
+    }
+}
+
+struct Layers<'a>(&'a [UnfitNode]);
+
+impl fmt::Display for Layers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (layers, have) = if self.0.len() == 1 { ("layer", "has") } else { ("layers", "have") };
+        write!(f, "{} {layers} of the net {have} no counterpart in ONNX:", self.0.len())?;
+        for layer in self.0 {
+            write!(f, "\n  {} `{}`: {}", layer.op_type, show(&layer.name), layer.reason)?;
+        }
+        write!(f, "\n  help: docs/onnx.md lists what is written, and for which operator sets")
     }
 }
 

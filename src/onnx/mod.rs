@@ -5,7 +5,9 @@
 //! (`names`). Out comes a net with its weights, or everything that the language does not express.
 
 pub mod error;
+mod export;
 mod fold;
+mod head;
 mod lower;
 mod names;
 mod proto;
@@ -27,6 +29,7 @@ use crate::weights::{Checkpoint, StoredTensor};
 
 pub use crate::op::onnx::Constant;
 pub use error::{OnnxError, UnfitNode};
+pub use export::{ExportOptions, Model, OPSETS, export};
 pub use lower::Turned;
 
 /// How a model is read.
@@ -45,7 +48,7 @@ pub struct Imported {
     pub net: Net,
     /// The shape of every value.
     pub shapes: Shapes,
-    /// The tensors, by the paths of the net.
+    /// The tensors, by the paths of the net, and what the model says beside its graph.
     pub weights: Checkpoint,
     /// What the model says beside the graph.
     pub metadata: BTreeMap<String, String>,
@@ -99,7 +102,11 @@ fn imported(
     options: &ImportOptions,
 ) -> Result<Imported, OnnxError> {
     let model = proto::Model::read(bytes)?;
-    let mut reading = lower::Reading { fixed: options.fixed.clone(), unbatched: false };
+    let metadata: BTreeMap<String, String> =
+        model.metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let head = metadata.get(head::KEY).and_then(|text| head::Head::read(text));
+    let divisors = head.as_ref().map(head::Head::divisors).unwrap_or_default();
+    let mut reading = lower::Reading { fixed: options.fixed.clone(), unbatched: false, divisors };
     let mut made = match lower::lower(&model, external(), &reading) {
         // Where nodes work across the first axis of tensors that have at most three, that may be no batch.
         Err(OnnxError::Unfit(nodes)) => {
@@ -111,8 +118,13 @@ fn imported(
     tidy::tidy(&mut made)?;
     names::name(&mut made);
     scopes::scopes(&mut made);
-    let weights = if options.without_weights { Checkpoint::new() } else { checkpoint(&made)? };
-    let metadata = model.metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    if let Some(head) = head {
+        head.put(&mut made.net, &made.shapes);
+    }
+    let mut weights = if options.without_weights { Checkpoint::new() } else { checkpoint(&made)? };
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != head::KEY) {
+        weights.set_metadata(key, value);
+    }
     Ok(Imported { net: made.net, shapes: made.shapes, weights, metadata, turned: made.turned })
 }
 

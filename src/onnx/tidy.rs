@@ -8,6 +8,8 @@ use crate::op::affine::Affine;
 use crate::op::geom::Padding;
 use crate::op::onnx::{Constant, Param, shortest};
 use crate::op::pad::{Fill, Pad};
+use crate::op::pad_shortcut::PadShortcut;
+use crate::op::pool::{Extent, Pool};
 
 use super::error::OnnxError;
 use super::lower::Lowered;
@@ -19,7 +21,8 @@ type Pass = fn(&mut Lowered, NodeId) -> bool;
 /// # Errors
 /// When the net does not fit together afterwards, which is a fault of a pass.
 pub fn tidy(made: &mut Lowered) -> Result<(), OnnxError> {
-    const PASSES: [Pass; 5] = [scale_into_layer, scale_of_image, pad_into_conv, product_with_gate, hard_functions];
+    const PASSES: [Pass; 6] =
+        [scale_into_layer, scale_of_image, pad_into_conv, stride_into_shortcut, product_with_gate, hard_functions];
     loop {
         let mut changed = false;
         for id in made.net.nodes().collect::<Vec<_>>() {
@@ -146,6 +149,22 @@ fn pad_into_conv(made: &mut Lowered, id: NodeId) -> bool {
     let padding = Padding::Sides([0, 1, 2, 3].map(|side| sides[side] + own[side]));
     let windows = crate::op::geom::Windows { padding, ..conv.windows };
     made.net.set_op(id, crate::op::conv::Conv { windows, ..conv }.into());
+    let operand = made.net.operands(before)[0];
+    replace(made, before, operand);
+    true
+}
+
+/// Every so many-th position with zero channels added is a padded shortcut.
+fn stride_into_shortcut(made: &mut Lowered, id: NodeId) -> bool {
+    let Op::PadShortcut(shortcut) = made.net.node(id).op.clone() else { return false };
+    let (Some(before), [1, 1]) = (only_operand(made, id, 0), shortcut.stride) else { return false };
+    let Op::Pool(Pool { extent: Extent::Windows(windows), .. }) = made.net.node(before).op.clone() else {
+        return false;
+    };
+    if made.net.node(before).op != Pool::subsampling(windows.stride).into() {
+        return false;
+    }
+    made.net.set_op(id, PadShortcut { stride: windows.stride, ..shortcut }.into());
     let operand = made.net.operands(before)[0];
     replace(made, before, operand);
     true

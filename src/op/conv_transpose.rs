@@ -195,7 +195,7 @@ impl Operator for ConvTranspose {
         let back = conv(g.inputs()[0].0[0].as_u64().unwrap_or(0), windows, self.groups);
         g.backward(&back, &[Wrt::Param(0)], &[incoming, Ref::Operand(0)], &[]);
         // A bias has the gradient of any convolution's bias.
-        let one = Windows { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
+        let one = Windows::single([1, 1]);
         g.backward(&conv(self.out_c, one, 1), &[Wrt::Param(1)], &[incoming, incoming], &[]);
         if g.wants(Wrt::Operand(0)) {
             let mut gradient = g.emit_with(Op::Conv(back), &[incoming], &[0]);

@@ -2,7 +2,7 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::conv::Conv;
-use super::geom::{Padding, Windows, known, vector};
+use super::geom::{Windows, known, vector};
 use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
@@ -140,7 +140,7 @@ fn pointwise(node: &mut Import, x: &Live, weight: Constant, [in_n, out_n]: [u64;
         return Err(Unfit::new("it multiplies along an axis that is not the channels"));
     }
     let weight = weight.reshaped(&[out_n, in_n, 1, 1]).ok_or_else(|| Unfit::new("its matrix has no such sizes"))?;
-    let windows = Windows { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
+    let windows = Windows::single([1, 1]);
     let op = Conv { out_c: out_n, windows, groups: 1, bias: false };
     let made = node.emit_one(op, &[&x], onnx::weight_and_bias(weight, None))?;
     let axes = x.axes.resized(&made.shape);

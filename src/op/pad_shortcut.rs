@@ -3,7 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
-use super::onnx::{Export, Import, Live, Unfit};
+use super::onnx::{self, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -135,8 +135,11 @@ impl Operator for PadShortcut {
         let before = if self.both { added / 2 } else { 0 };
         let mut x = g.operand(0);
         if self.stride != [1, 1] {
-            let [s_h, s_w] = self.stride.map(|stride| stride as i64);
-            x = g.strided(x, &[2, 3], &[s_h, s_w])?;
+            let single = geom::Windows::single(self.stride);
+            x = g.between("MaxPool", vec![x], onnx::windows::attributes(&single));
+        } else if added == 0 {
+            g.unary("Identity", Vec::new());
+            return Ok(());
         }
         let pads = vec![0, before as i64, 0, 0, 0, (added - before) as i64, 0, 0];
         g.padded(x, pads, "constant", 0.0)

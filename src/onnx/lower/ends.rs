@@ -50,7 +50,10 @@ impl<'a> Lowering<'a> {
                 Size::Known(size) if 0 < size && size <= i64::from(u32::MAX) => Dim::known(i128::from(size)),
                 Size::Known(size) => return Err(wrong(format!("input `{name}` has the impossible size {size}"))),
                 Size::Named(_) if at == 0 && !self.reading.unbatched => Dim::symbol(BATCH, 1),
-                Size::Named(text) => Dim::symbol(&symbol(text, at, dims.len()), 1),
+                Size::Named(text) => {
+                    let name = symbol(text, at, dims.len());
+                    Dim::symbol(&name, self.reading.divisors.get(&name).copied().unwrap_or(1))
+                }
             });
         }
         let batch = (!self.reading.unbatched && !sizes.is_empty()).then(|| sizes.remove(0));

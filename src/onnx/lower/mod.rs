@@ -59,6 +59,8 @@ pub struct Reading {
     pub fixed: BTreeMap<String, Constant>,
     /// Whether the first axis of tensors is an axis as any, and the net computes one sample.
     pub unbatched: bool,
+    /// What is known to divide free sizes of inputs.
+    pub divisors: BTreeMap<String, u64>,
 }
 
 /// What a name stands for.
@@ -401,12 +403,27 @@ impl<'a> Lowering<'a> {
         }
         if let Some(seen) = view(node.op_type, self.opset, &attrs, args) {
             return Ok(seen.map(|arg| match arg {
+                Arg::Live(live) if node.op_type == "Flatten" => vec![self.flat(node, live)],
                 Arg::Live(live) => vec![Value::Live(live)],
                 Arg::Known(constant) => self.named(node, vec![constant]),
                 Arg::Absent => Vec::new(),
             }));
         }
         Ok(self.layers(node, &attrs, args, used))
+    }
+
+    /// A flattened value as a layer's result, so that it stands where the model has it; as a view of numbers that lie in
+    /// another order, which the layer behind may want as they are.
+    fn flat(&mut self, node: &Node, live: Live) -> Value {
+        let (attrs, args) = (Attributes::default(), [Arg::Live(live.clone())]);
+        let mut import = Import::new(node.op_type, self.opset, &attrs, &args, 1);
+        if live.axes.in_order()
+            && let Ok(settled) = import.settled(&live)
+        {
+            import.result(settled);
+            return self.append(node, import).pop().unwrap_or(Value::Live(live));
+        }
+        Value::Live(live)
     }
 
     /// Constants under the names of a node's results, where they do not stem from tensors with names.

@@ -89,6 +89,11 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// Windows of one cell.
+    pub fn single(stride: [u64; 2]) -> Windows {
+        Windows { kernel: [1, 1], stride, dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false }
+    }
+
     /// How many input positions the window spans on an axis.
     pub fn extent(&self, axis: usize) -> u64 {
         self.dilation[axis] * (self.kernel[axis] - 1) + 1

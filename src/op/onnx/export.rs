@@ -7,6 +7,8 @@ use crate::tensor::Shape;
 /// A node to be written.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// Its name.
+    pub name: String,
     /// The ONNX operator.
     pub op_type: &'static str,
     /// The names of its operands; empty where one is left out.
@@ -14,8 +16,11 @@ pub struct Node {
     /// The names of its results.
     pub outputs: Vec<String>,
     /// Its attributes.
-    pub attrs: Vec<(&'static str, Attr)>,
+    pub attrs: Attrs,
 }
+
+/// Attributes of a node by name.
+pub type Attrs = Vec<(&'static str, Attr)>;
 
 /// What the rule of an operator is given, and what it makes.
 pub struct Export<'a> {
@@ -74,19 +79,20 @@ impl<'a> Export<'a> {
     }
 
     /// A node between others; gives the name of its result.
-    pub fn between(&mut self, op_type: &'static str, inputs: Vec<String>, attrs: Vec<(&'static str, Attr)>) -> String {
+    pub fn between(&mut self, op_type: &'static str, inputs: Vec<String>, attrs: Attrs) -> String {
         let name = format!("{}/{op_type}_{}", self.path, self.nodes.len());
-        self.nodes.push(Node { op_type, inputs, outputs: vec![name.clone()], attrs });
+        self.nodes.push(Node { name: name.clone(), op_type, inputs, outputs: vec![name.clone()], attrs });
         name
     }
 
     /// The node that gives the layer's results.
-    pub fn last(&mut self, op_type: &'static str, inputs: Vec<String>, attrs: Vec<(&'static str, Attr)>) {
-        self.nodes.push(Node { op_type, inputs, outputs: self.results.to_vec(), attrs });
+    pub fn last(&mut self, op_type: &'static str, inputs: Vec<String>, attrs: Attrs) {
+        let (name, outputs) = (self.path.to_owned(), self.results.to_vec());
+        self.nodes.push(Node { name, op_type, inputs, outputs, attrs });
     }
 
     /// A node of the operand alone that gives the layer's result.
-    pub fn unary(&mut self, op_type: &'static str, attrs: Vec<(&'static str, Attr)>) {
+    pub fn unary(&mut self, op_type: &'static str, attrs: Attrs) {
         let operand = self.operand(0);
         self.last(op_type, vec![operand], attrs);
     }
@@ -183,15 +189,45 @@ impl<'a> Export<'a> {
     /// # Errors
     /// Never.
     pub fn reduced(&mut self, op_type: &'static str, x: String, axes: &[i64], keep: bool) -> Result<(), Unfit> {
+        let (inputs, attrs) = self.reduction(op_type, x, axes, keep)?;
+        self.last(op_type, inputs, attrs);
+        Ok(())
+    }
+
+    /// The operands and attributes of a reduction over axes.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn reduction(
+        &mut self,
+        op_type: &'static str,
+        x: String,
+        axes: &[i64],
+        keep: bool,
+    ) -> Result<(Vec<String>, Attrs), Unfit> {
         let keep = ("keepdims", Attr::Int(i64::from(keep)));
         let first = if op_type == "ReduceSum" { 13 } else { 18 };
         if self.opset < first {
-            self.last(op_type, vec![x], vec![("axes", Attr::Ints(axes.to_vec())), keep]);
-        } else {
-            let axes = self.ints(axes.to_vec())?;
-            self.last(op_type, vec![x, axes], vec![keep]);
+            return Ok((vec![x], vec![("axes", Attr::Ints(axes.to_vec())), keep]));
         }
-        Ok(())
+        let axes = self.ints(axes.to_vec())?;
+        Ok((vec![x, axes], vec![keep]))
+    }
+
+    /// The operands and attributes of a Slice that cuts a range of known places from one axis.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn range(&mut self, x: &str, axis: i64, start: i64, end: i64) -> Result<(Vec<String>, Attrs), Unfit> {
+        let lists = [("starts", start), ("ends", end), ("axes", axis)];
+        if self.opset < 10 {
+            return Ok((vec![x.to_owned()], lists.map(|(name, value)| (name, Attr::Ints(vec![value]))).into()));
+        }
+        let mut inputs = vec![x.to_owned()];
+        for (_, value) in lists {
+            inputs.push(self.ints(vec![value])?);
+        }
+        Ok((inputs, Vec::new()))
     }
 
     /// The layer's result as the operand within bounds.
@@ -210,22 +246,6 @@ impl<'a> Export<'a> {
         }
         self.last("Clip", inputs, Vec::new());
         Ok(())
-    }
-
-    /// Every so many-th position of axes, from the start on.
-    ///
-    /// # Errors
-    /// Never.
-    pub fn strided(&mut self, x: String, axes: &[i64], steps: &[i64]) -> Result<String, Unfit> {
-        if self.opset < 10 {
-            return Err(Unfit::new("Slice with steps needs operator set 10: export with --opset 10 or later"));
-        }
-        let lists = [vec![0; axes.len()], vec![i64::MAX; axes.len()], axes.to_vec(), steps.to_vec()];
-        let mut inputs = vec![x];
-        for list in lists {
-            inputs.push(self.ints(list)?);
-        }
-        Ok(self.between("Slice", inputs, Vec::new()))
     }
 
     /// The layer's result as ranges of some axes of the operand.

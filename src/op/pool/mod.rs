@@ -2,6 +2,7 @@
 //!
 //! Shapes and divisors are PyTorch's. `span` says which cells each output position covers; the tests are in `tests`.
 
+mod parts;
 pub mod span;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -73,8 +74,7 @@ static SIGNATURES: [Signature; 2] = [
 impl Pool {
     /// Every so many-th position of height and width: the maxima of windows of one cell.
     pub fn subsampling(stride: [u64; 2]) -> Pool {
-        let windows = Windows { kernel: [1, 1], stride, dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
-        Pool { function: Function::Max, extent: Extent::Windows(windows) }
+        Pool { function: Function::Max, extent: Extent::Windows(Windows::single(stride)) }
     }
 
     fn layer(&self) -> &'static str {
@@ -274,7 +274,14 @@ impl Operator for Pool {
                 return Ok(());
             }
             Extent::Windows(windows) => windows,
-            Extent::Adaptive(to) => equal_parts(to, &g.inputs[0])?,
+            Extent::Adaptive(to) => match equal_parts(to, &g.inputs[0]) {
+                Some(windows) if windows == Windows::single([1, 1]) => {
+                    g.unary("Identity", Vec::new());
+                    return Ok(());
+                }
+                Some(windows) => windows,
+                None => return parts::to_onnx(self, to, g),
+            },
         };
         let mut attrs = onnx::windows::attributes(&windows);
         if let Function::Average { count_pad } = self.function {
@@ -351,14 +358,13 @@ fn reduction(node: &mut Import, function: Function) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// The windows that are the parts of an adaptive pooling.
-fn equal_parts(to: [u64; 2], input: &Shape) -> Result<Windows, Unfit> {
+/// The windows of adaptive pooling, where all parts are equal.
+fn equal_parts(to: [u64; 2], input: &Shape) -> Option<Windows> {
     let mut kernel = [1, 1];
     for axis in [0, 1] {
-        let size = input.0[axis + 1].as_u64().filter(|size| size % to[axis] == 0);
-        kernel[axis] = size.ok_or_else(|| Unfit::new("adaptive pooling to parts of different sizes has no operator"))? / to[axis];
+        kernel[axis] = input.0[axis + 1].as_u64().filter(|size| size % to[axis] == 0)? / to[axis];
     }
-    Ok(Windows { kernel, stride: kernel, dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false })
+    Some(Windows { kernel, ..Windows::single(kernel) })
 }
 
 impl Backward for Pool {
