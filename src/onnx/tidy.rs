@@ -21,8 +21,15 @@ type Pass = fn(&mut Lowered, NodeId) -> bool;
 /// # Errors
 /// When the net does not fit together afterwards, which is a fault of a pass.
 pub fn tidy(made: &mut Lowered) -> Result<(), OnnxError> {
-    const PASSES: [Pass; 6] =
-        [scale_into_layer, scale_of_image, pad_into_conv, stride_into_shortcut, product_with_gate, hard_functions];
+    const PASSES: [Pass; 7] = [
+        scale_into_layer,
+        scale_of_image,
+        pad_into_conv,
+        stride_into_shortcut,
+        product_with_gate,
+        scales_of_tanh,
+        hard_functions,
+    ];
     loop {
         let mut changed = false;
         for id in made.net.nodes().collect::<Vec<_>>() {
@@ -201,6 +208,31 @@ fn become_function(made: &mut Lowered, id: NodeId, op: Activation, x: ValueId) {
     let origin = made.origins.get(&id).cloned();
     made.origins.extend(origin.map(|origin| (new, origin)));
     replace(made, id, new.into());
+}
+
+/// `b * tanh(a * x)` is tanh with a slope and a scale.
+fn scales_of_tanh(made: &mut Lowered, id: NodeId) -> bool {
+    let factor = |op: &Op| match op {
+        Op::Affine(affine) if affine.shift == [0.0] && affine.scale.len() == 1 => Some(affine.scale[0]),
+        _ => None,
+    };
+    let Some(before) = only_operand(made, id, 0) else { return false };
+    match (made.net.node(id).op.clone(), made.net.node(before).op.clone()) {
+        (Op::Activation(Activation::Tanh { scale, slope }), inner) => {
+            let Some(inner) = factor(&inner) else { return false };
+            made.net.set_op(id, Activation::Tanh { scale, slope: slope * inner }.into());
+            let operand = made.net.operands(before)[0];
+            replace(made, before, operand);
+            true
+        }
+        (outer, Op::Activation(Activation::Tanh { scale, slope })) => {
+            let Some(outer) = factor(&outer) else { return false };
+            made.net.set_op(before, Activation::Tanh { scale: scale * outer, slope }.into());
+            replace(made, id, before.into());
+            true
+        }
+        _ => false,
+    }
 }
 
 /// `relu6(x + 3)/6` is hard_sigmoid, `x * relu6(x + 3)/6` is hard_swish.

@@ -5,7 +5,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::geom::vector;
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
-use super::onnx::{Export, Import, Unfit};
+use super::onnx::{self, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -99,10 +99,31 @@ impl Operator for Rbf {
         g.backward(self, &[Wrt::Operand(0)], &[Ref::Operand(0), incoming], &[]);
     }
 
-    const ONNX: &'static [&'static str] = &[];
+    /// A sum of squares of differences, read as one node: a row, the codes, and the axis of the sum.
+    const ONNX: &'static [&'static str] = &["Distances"];
 
-    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
-        Err(Unfit::new("distances to fixed codes have no operator of their own"))
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let row = node.live(0)?;
+        let (codes, rank) = (node.weight(1, "codes")?, row.axes.rank());
+        let listed = match node.known(2, "list of axes")? {
+            Some(axes) => axes.ints(),
+            None => node.attrs.ints("axes")?.map(<[i64]>::to_vec),
+        };
+        let is_row = rank == 3 && row.axes.0[1].is_empty() && matches!(listed.as_deref(), Some([2 | -1]));
+        if !is_row || node.attrs.flag("keepdims", true)? || node.attrs.flag("noop_with_empty_axes", false)? {
+            return Err(Unfit::new("it sums squares of differences, and not along a vector"));
+        }
+        let &[count, width] = codes.dims().as_slice() else { return Err(Unfit::new("its codes are no matrix")) };
+        let values = codes.to_floats().filter(|_| 0 < count && 0 < width);
+        let values = values.ok_or_else(|| Unfit::new("its codes are no numbers"))?;
+        let values: Vec<f64> = values.iter().map(|&value| onnx::shortest(f64::from(value))).collect();
+        let mut axes = row.axes.clone();
+        axes.0.remove(1);
+        let x = node.settled(&Live { axes, ..row })?;
+        let codes = values.chunks(width as usize).map(<[f64]>::to_vec).collect();
+        let made = node.emit_one(Rbf { codes }, &[&x], Vec::new())?;
+        node.result(made);
+        Ok(())
     }
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {

@@ -124,24 +124,61 @@ impl Operator for TableConv {
         products::gradient(self, g);
     }
 
-    const ONNX: &'static [&'static str] = &[];
+    /// A convolution with kernels put among zeros, read as one node: the operand, the kernels, a bias, their places and
+    /// the zeros.
+    const ONNX: &'static [&'static str] = &["TableConv"];
 
-    fn from_onnx(_node: &mut Import) -> Result<(), Unfit> {
-        Err(Unfit::new("a connection table has no operator of its own"))
+    fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        let (x, rank) = node.map(0)?;
+        let (kernels, bias) = (node.weight(1, "weight")?.clone(), node.known(2, "bias")?);
+        let (places, zeros) = (node.weight(3, "list of places")?, node.weight(4, "zeros")?);
+        let (&[count, k_h, k_w], &[out_c, in_c, ..]) = (kernels.dims().as_slice(), zeros.dims().as_slice()) else {
+            return Err(Unfit::new("its kernels are no list of kernels"));
+        };
+        if zeros.uniform() != Some(0.0) || zeros.dims() != [out_c, in_c, k_h, k_w] || places.dims() != [count, 2] {
+            return Err(Unfit::new("its kernels are not put among zeros, each at an output and an input"));
+        }
+        let places = places.ints().ok_or_else(|| Unfit::new("its places are no integers"))?;
+        if !places.chunks(2).is_sorted_by(|a, b| a < b) {
+            return Err(Unfit::new("its kernels are not in the order of outputs and inputs"));
+        }
+        let mut table = vec![Vec::new(); usize::try_from(out_c).unwrap_or(0)];
+        for place in places.chunks(2) {
+            let [Ok(output), Ok(input)] = [place[0], place[1]].map(u64::try_from) else {
+                return Err(Unfit::new("its places are counted from behind"));
+            };
+            let row = usize::try_from(output).ok().and_then(|output| table.get_mut(output));
+            row.filter(|_| input < in_c).ok_or_else(|| Unfit::new("a place is outside its weight"))?.push(input);
+        }
+        if onnx::groups(node)? != 1 || table.iter().any(Vec::is_empty) {
+            return Err(Unfit::new("it is no convolution with a connection table"));
+        }
+        let windows = node.windows(Some([k_h, k_w]))?;
+        let op = TableConv { table, windows, bias: bias.is_some() };
+        let made = node.emit_one(op, &[&x], onnx::weight_and_bias(kernels, bias))?;
+        node.map_result(made, rank);
+        Ok(())
     }
 
-    /// As a convolution whose other weights are zero.
+    /// As a convolution whose other kernels are zero; from operator set 11 on its own are put among them.
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let in_c = g.inputs[0].0[0].as_u64().unwrap_or(0);
         let taps = self.windows.taps() as usize;
-        let listed = g.values("weight")?;
-        let mut weight = vec![0.0; self.table.len() * in_c as usize * taps];
-        let entries = self.table.iter().enumerate().flat_map(|(o, row)| row.iter().map(move |&i| (o, i as usize)));
-        for ((o, i), kernel) in entries.zip(listed.chunks(taps)) {
-            weight[(o * in_c as usize + i) * taps..][..taps].copy_from_slice(kernel);
-        }
         let [k_h, k_w] = self.windows.kernel;
-        let weight = g.floats(&[self.table.len() as u64, in_c, k_h, k_w], weight)?;
+        let sizes = [self.table.len() as u64, in_c, k_h, k_w];
+        let mut zeros = vec![0.0; self.table.len() * in_c as usize * taps];
+        let places = self.table.iter().enumerate().flat_map(|(o, row)| row.iter().map(move |&i| [o as i64, i as i64]));
+        let weight = if g.opset < 11 {
+            let listed = g.values("weight")?;
+            for ([o, i], kernel) in places.zip(listed.chunks(taps)) {
+                zeros[(o as usize * in_c as usize + i as usize) * taps..][..taps].copy_from_slice(kernel);
+            }
+            g.floats(&sizes, zeros)?
+        } else {
+            let places = g.pairs(places.collect())?;
+            let inputs = vec![g.floats(&sizes, zeros)?, places, g.param("weight")];
+            g.between("ScatterND", inputs, Vec::new())
+        };
         let mut inputs = vec![g.operand(0), weight];
         inputs.extend(self.bias.then(|| g.param("bias")));
         g.last("Conv", inputs, onnx::windows::attributes(&self.windows));

@@ -4,6 +4,7 @@
 //! followed (`views`), and the rest is given to the operators that express it ([`Op::importers`]). A node that fails makes
 //! its results failed, and what takes these stays quiet: the list of what is not expressed holds causes only.
 
+mod composites;
 mod ends;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -166,16 +167,23 @@ impl<'a> Lowering<'a> {
             let what = format!("functions or branches are nested deeper than {MAX_DEPTH}");
             return Err(OnnxError::wrong(what, "they may call each other in a circle; inline them in the model"));
         }
+        let composites = composites::composites(nodes, &self.used)?;
         for message in nodes {
             self.used.extend(Node::read(message)?.inputs);
         }
-        for message in nodes {
+        for (at, message) in nodes.iter().enumerate() {
             self.nodes += 1;
             if MAX_NODES < self.nodes {
                 let what = format!("the model comes to more than {MAX_NODES} nodes");
                 return Err(OnnxError::wrong(what, "its functions call each other too often; simplify the model"));
             }
-            let node = Node::read(message)?;
+            let mut node = Node::read(message)?;
+            if composites.parts.contains(&at) {
+                continue;
+            }
+            if let Some((op_type, inputs)) = composites.heads.get(&at) {
+                (node.op_type, node.inputs) = (op_type, inputs.clone());
+            }
             self.node(&node, names, bound, depth)?;
         }
         Ok(())

@@ -122,6 +122,14 @@ impl<'a> Export<'a> {
         self.constant(Constant::new(ndarray::Array1::from(values).into_dyn()))
     }
 
+    /// A list of pairs of integers; gives its name.
+    ///
+    /// # Errors
+    /// Never for a list.
+    pub fn pairs(&mut self, values: Vec<[i64; 2]>) -> Result<String, Unfit> {
+        self.constant(Constant::new(ndarray::arr2(&values).into_dyn()))
+    }
+
     /// A list of sizes, computed in the model where they depend on the input's; gives its name.
     ///
     /// # Errors

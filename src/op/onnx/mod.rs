@@ -107,9 +107,18 @@ pub fn groups(node: &Import) -> Result<u64, Unfit> {
 }
 
 /// The number with the fewest digits that is the same as 32 bits, or three digits where these are as near as rounding
-/// leaves them: 0.1 and 1e-5 for what files have instead.
+/// leaves them: 0.1 and 1e-5 for what files have instead. Where it takes many digits, a fraction of small numbers that is
+/// the same: 2/3.
 pub fn shortest(value: f64) -> f64 {
+    const FEW_DIGITS: usize = 7;
+    const DENOMINATORS: std::ops::RangeInclusive<u32> = 3..=12;
     let text = |text: String| text.parse().unwrap_or(value);
     let (exact, short): (f64, f64) = (text(format!("{:e}", value as f32)), text(format!("{value:.2e}")));
-    if (short - value).abs() <= 2.0 * f64::from(f32::EPSILON) * value.abs() { short } else { exact }
+    if (short - value).abs() <= 2.0 * f64::from(f32::EPSILON) * value.abs() {
+        return short;
+    }
+    let is_long =
+        FEW_DIGITS <= format!("{exact:e}").chars().take_while(|&c| c != 'e').filter(char::is_ascii_digit).count();
+    let fractions = DENOMINATORS.map(f64::from).map(|by| (value * by).round() / by);
+    fractions.filter(|_| is_long).find(|&fraction| fraction as f32 == value as f32).unwrap_or(exact)
 }
