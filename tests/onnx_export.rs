@@ -1,13 +1,22 @@
 //! Nets as models of ONNX: what is written for each spec, and that reading it gives the same net.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+mod examples;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::{LAYER, some_values};
+use ndarray::ArrayD;
 use netc::ir::{Net, expand};
 use netc::onnx::{ExportOptions, ImportOptions, Model, export, import_bytes};
 use netc::op::Op;
 use netc::op::identity::Identity;
 use netc::op::pool::Extent;
 use netc::outline::difference;
-use netc::{Compiled, compile, opt};
+use netc::weights::{Checkpoint, Scheme, init};
+use netc::{Compiled, FileLoader, RunOptions, Settings, compile, compile_text, opt};
 
 /// The structure alone.
 fn model(compiled: &Compiled, options: &ExportOptions) -> Model {
@@ -71,4 +80,58 @@ fn every_spec_comes_back_as_it_was() {
         settings.bind(|| insta::assert_snapshot!(name, text));
     });
     assert!(changes.is_empty(), "{}", changes.join("\n"));
+}
+
+/// What a net computes from seeded numbers with seeded weights.
+fn outputs(compiled: &Compiled, weights: &Checkpoint, inputs: &[ArrayD<f32>]) -> BTreeMap<String, ArrayD<f32>> {
+    let executable = compiled.plan_with(weights, &RunOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
+    let names = compiled.net.outputs_for(false).map(|output| output.name.clone());
+    names.zip(executable.run_all(&views).unwrap()).collect()
+}
+
+/// The examples of the reference, one or more for each layer: what comes back computes the same, to the rounding of sums
+/// in another order.
+#[test]
+fn every_layer_of_the_reference_computes_the_same() {
+    let mut faults = Vec::new();
+    for example in examples::examples(Path::new("docs/language.md")) {
+        let checked = netc::check("specs/example.net", example.text.into_bytes(), &FileLoader, &Settings::default());
+        let Some(compiled) = checked.compiled.filter(|compiled| !compiled.shapes.symbolic()) else { continue };
+        if compiled.net.nodes().any(|id| compiled.net.node(id).op.describe().0 == "pixel_unshuffle") {
+            continue;
+        }
+        let weights = init(&compiled.init_specs(), Scheme::He, 1).unwrap();
+        let ids = compiled.net.inputs.iter();
+        let sizes = ids.map(|&id| compiled.shapes.of(id.into()).as_known().unwrap());
+        let inputs: Vec<_> = sizes.enumerate().map(|(at, dims)| some_values(&[&[2][..], &dims].concat(), at)).collect();
+        let wanted = outputs(&compiled, &weights, &inputs);
+        for opset in [21] {
+            let options = ExportOptions { opset, ..ExportOptions::default() };
+            let model = match export(&compiled.net, &compiled.shapes, Some(&weights), &options) {
+                Ok(model) => model,
+                Err(error) => {
+                    faults.push(format!("{} at {opset}: {error}", example.place));
+                    continue;
+                }
+            };
+            let back = match import_bytes(&model.to_bytes().unwrap(), &ImportOptions::default()) {
+                Ok(back) => back,
+                Err(error) => {
+                    faults.push(format!("{} at {opset}: {error}\n{model}", example.place));
+                    continue;
+                }
+            };
+            let again = compile_text("back.net", &back.text()).unwrap();
+            for ((name, found), (other, wanted)) in outputs(&again, &back.weights, &inputs).iter().zip(&wanted) {
+                assert_eq!(name, other);
+                let largest = wanted.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
+                let error = found.iter().zip(wanted).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest;
+                if found.shape() != wanted.shape() || !(error <= LAYER) {
+                    faults.push(format!("{} at {opset}: {error}\n{}", example.place, back.text()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -109,17 +109,14 @@ impl Operator for ChannelScale {
     }
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
-        let (x, weight) = (g.operand(0), g.param("weight"));
-        let weight = g.per_channel(weight)?;
+        let x = g.operand(0);
         if !self.bias {
+            let weight = g.param("weight");
+            let weight = g.per_channel(weight)?;
             g.last("Mul", vec![x, weight], Vec::new());
             return Ok(());
         }
-        let scaled = g.between("Mul", vec![x, weight], Vec::new());
-        let bias = g.param("bias");
-        let bias = g.per_channel(bias)?;
-        g.last("Add", vec![scaled, bias], Vec::new());
-        Ok(())
+        g.scaled_and_shifted(x)
     }
 }
 

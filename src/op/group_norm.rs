@@ -178,8 +178,21 @@ impl Operator for GroupNorm {
         let eps = ("epsilon", Attr::Float(self.eps as f32));
         match self.groups {
             Groups::Channels => g.last("InstanceNormalization", inputs, vec![eps]),
-            Groups::Of(_) if g.opset < 21 => {
-                return Err(Unfit::new("GroupNormalization needs operator set 21: export with --opset 21 or later"));
+            // Operator sets that have no GroupNormalization normalise each group as a channel.
+            Groups::Of(groups) if g.opset < 21 => {
+                let cut = g.ints(vec![0, groups as i64, -1])?;
+                let rows = g.between("Reshape", vec![g.operand(0), cut], Vec::new());
+                let ones = g.floats(&[groups], vec![1.0; groups as usize])?;
+                let zeros = g.floats(&[groups], vec![0.0; groups as usize])?;
+                let normal = g.between("InstanceNormalization", vec![rows, ones, zeros], vec![eps]);
+                let whole: Vec<Dim> = std::iter::once(Dim::ZERO).chain(g.outputs[0].0.iter().cloned()).collect();
+                let whole = g.dims(&whole)?;
+                if !self.affine {
+                    g.last("Reshape", vec![normal, whole], Vec::new());
+                    return Ok(());
+                }
+                let map = g.between("Reshape", vec![normal, whole], Vec::new());
+                return g.scaled_and_shifted(map);
             }
             Groups::Of(groups) => {
                 g.last("GroupNormalization", inputs, vec![eps, ("num_groups", Attr::Int(groups as i64))]);

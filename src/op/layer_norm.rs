@@ -136,7 +136,7 @@ impl Operator for LayerNorm {
     /// A map is turned so that its channels come last.
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         if g.opset < 17 {
-            return Err(Unfit::new("LayerNormalization needs operator set 17: export with --opset 17 or later"));
+            return self.step_by_step(g);
         }
         let is_map = g.inputs[0].rank() == 3;
         let mut x = g.operand(0);
@@ -155,6 +155,28 @@ impl Operator for LayerNorm {
         let y = g.between("LayerNormalization", inputs, attrs);
         g.last("Transpose", vec![y], vec![("perm", Attr::Ints(vec![0, 3, 1, 2]))]);
         Ok(())
+    }
+}
+
+impl LayerNorm {
+    /// For operator sets that have no LayerNormalization: differences from the mean by the root of the mean of their
+    /// squares.
+    fn step_by_step(&self, g: &mut Export) -> Result<(), Unfit> {
+        let x = g.operand(0);
+        let (inputs, attrs) = g.reduction("ReduceMean", x.clone(), &[1], true)?;
+        let mean = g.between("ReduceMean", inputs, attrs);
+        let difference = g.between("Sub", vec![x, mean], Vec::new());
+        let square = g.between("Mul", vec![difference.clone(), difference.clone()], Vec::new());
+        let (inputs, attrs) = g.reduction("ReduceMean", square, &[1], true)?;
+        let (variance, eps) = (g.between("ReduceMean", inputs, attrs), g.float(self.eps)?);
+        let padded = g.between("Add", vec![variance, eps], Vec::new());
+        let root = g.between("Sqrt", vec![padded], Vec::new());
+        if !self.affine {
+            g.last("Div", vec![difference, root], Vec::new());
+            return Ok(());
+        }
+        let normal = g.between("Div", vec![difference, root], Vec::new());
+        g.scaled_and_shifted(normal)
     }
 }
 

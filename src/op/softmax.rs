@@ -118,11 +118,19 @@ impl Operator for Softmax {
     }
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
-        let rank = g.inputs[0].rank() + 1;
-        if g.opset < 13 && self.axis + 2 != rank {
-            return Err(Unfit::new("softmax of a map needs operator set 13: export with --opset 13 or later"));
+        let (rank, op_type) = (g.inputs[0].rank() as i64 + 1, if self.log { "LogSoftmax" } else { "Softmax" });
+        let axis = self.axis as i64 + 1;
+        if g.opset < 13 && axis + 1 != rank {
+            // Before, all axes from this one on count as one: it has to be the last.
+            let mut order: Vec<i64> = (0..rank).collect();
+            order.swap(axis as usize, rank as usize - 1);
+            let perm = vec![("perm", Attr::Ints(order))];
+            let turned = g.between("Transpose", vec![g.operand(0)], perm.clone());
+            let made = g.between(op_type, vec![turned], vec![("axis", Attr::Int(rank - 1))]);
+            g.last("Transpose", vec![made], perm);
+            return Ok(());
         }
-        g.unary(if self.log { "LogSoftmax" } else { "Softmax" }, vec![("axis", Attr::Int(self.axis as i64 + 1))]);
+        g.unary(op_type, vec![("axis", Attr::Int(axis))]);
         Ok(())
     }
 }

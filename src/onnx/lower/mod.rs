@@ -167,7 +167,9 @@ impl<'a> Lowering<'a> {
             let what = format!("functions or branches are nested deeper than {MAX_DEPTH}");
             return Err(OnnxError::wrong(what, "they may call each other in a circle; inline them in the model"));
         }
-        let composites = composites::composites(nodes, &self.used)?;
+        let composites = composites::composites(nodes, &self.used, &|name| {
+            matches!(names.get(name), Some(Value::Known(_) | Value::Stored(_)))
+        })?;
         for message in nodes {
             self.used.extend(Node::read(message)?.inputs);
         }

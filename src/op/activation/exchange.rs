@@ -70,6 +70,15 @@ fn clip(node: &Import) -> Result<Activation, Unfit> {
     }
 }
 
+/// Half of the operand times one more than this.
+fn half_gate(g: &mut Export, bent: String) -> Result<(), Unfit> {
+    let (x, one, half) = (g.operand(0), g.float(1.0)?, g.float(0.5)?);
+    let gate = g.between("Add", vec![bent, one], Vec::new());
+    let gated = g.between("Mul", vec![x, gate], Vec::new());
+    g.last("Mul", vec![gated, half], Vec::new());
+    Ok(())
+}
+
 pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit> {
     let float = |name: &'static str, value: f64| vec![(name, Attr::Float(value as f32))];
     match function {
@@ -78,8 +87,24 @@ pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit>
         Activation::Clip { low, high } => g.clipped(Some(low).filter(|x| x.is_finite()), Some(high).filter(|x| x.is_finite()))?,
         Activation::LeakyRelu { slope } => g.unary("LeakyRelu", float("alpha", slope)),
         Activation::Elu { alpha } => g.unary("Elu", float("alpha", alpha)),
-        Activation::Gelu | Activation::GeluTanh if g.opset < 20 => {
-            return Err(Unfit::new("Gelu needs operator set 20: export with --opset 20 or later"));
+        Activation::Gelu | Activation::GeluTanh if g.opset < 9 => {
+            return Err(Unfit::new("Erf needs operator set 9: export with --opset 9 or later"));
+        }
+        Activation::Gelu if g.opset < 20 => {
+            let (x, factor) = (g.operand(0), g.float(std::f64::consts::FRAC_1_SQRT_2)?);
+            let scaled = g.between("Mul", vec![x, factor], Vec::new());
+            let bent = g.between("Erf", vec![scaled], Vec::new());
+            half_gate(g, bent)?;
+        }
+        Activation::GeluTanh if g.opset < 20 => {
+            let (x, share) = (g.operand(0), g.float(0.044715)?);
+            let square = g.between("Mul", vec![x.clone(), x.clone()], Vec::new());
+            let cube = g.between("Mul", vec![square, x.clone()], Vec::new());
+            let part = g.between("Mul", vec![cube, share], Vec::new());
+            let (sum, factor) = (g.between("Add", vec![x, part], Vec::new()), g.float((2.0 / std::f64::consts::PI).sqrt())?);
+            let scaled = g.between("Mul", vec![sum, factor], Vec::new());
+            let bent = g.between("Tanh", vec![scaled], Vec::new());
+            half_gate(g, bent)?;
         }
         Activation::Gelu => g.unary("Gelu", Vec::new()),
         Activation::GeluTanh => g.unary("Gelu", vec![("approximate", Attr::Text("tanh".to_owned()))]),

@@ -180,6 +180,20 @@ impl<'a> Export<'a> {
         Ok(self.between("Reshape", vec![param, to], Vec::new()))
     }
 
+    /// The layer's result as a tensor times its `weight`, plus its `bias`, each one number for each channel.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn scaled_and_shifted(&mut self, x: String) -> Result<(), Unfit> {
+        let weight = self.param("weight");
+        let weight = self.per_channel(weight)?;
+        let scaled = self.between("Mul", vec![x, weight], Vec::new());
+        let bias = self.param("bias");
+        let bias = self.per_channel(bias)?;
+        self.last("Add", vec![scaled, bias], Vec::new());
+        Ok(())
+    }
+
     /// A tensor with another axis of size 1.
     ///
     /// # Errors

@@ -242,12 +242,14 @@ impl Operator for Pool {
         "GlobalAveragePool",
         "ReduceMean",
         "ReduceMax",
+        "AdaptiveAverage",
     ];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         match node.op_type {
             "ReduceMean" => return reduction(node, Function::Average { count_pad: false }),
             "ReduceMax" => return reduction(node, Function::Max),
+            "AdaptiveAverage" => return parts::from_onnx(node),
             _ => {}
         }
         if 1 < node.outputs {

@@ -1,7 +1,7 @@
 //! Adaptive pooling to parts of different sizes as nodes of ONNX, which has no operator for it: one axis after the other.
 //! Means are a product with a matrix, maxima are taken part by part.
 
-use super::super::onnx::{Attr, Export, Unfit};
+use super::super::onnx::{Attr, Constant, Export, Import, Unfit};
 use super::span::{Span, spans};
 use super::{Extent, Function, Pool};
 
@@ -21,11 +21,42 @@ pub(super) fn to_onnx(pool: &Pool, to: [u64; 2], g: &mut Export) -> Result<(), U
     }
     let down = g.floats(&[to[0], h as u64], means(&rows, h))?;
     let x = g.between("MatMul", vec![down, x], Vec::new());
-    let across = means(&cols, w);
-    let turned = (0..w).flat_map(|x| across[x..].iter().step_by(w).copied()).collect();
-    let across = g.floats(&[w as u64, to[1]], turned)?;
+    let across = g.floats(&[w as u64, to[1]], turned(&means(&cols, w), w))?;
     g.last("MatMul", vec![x, across], Vec::new());
     Ok(())
+}
+
+/// A map between the matrices that [`to_onnx`] writes, read as one node: the map, and the matrices on its left and right.
+pub(super) fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+    let (x, rank) = node.map(0)?;
+    let (down, across) = (node.weight(1, "matrix")?, node.weight(2, "matrix")?);
+    let size = |axis: usize| x.shape.0[axis + 1].as_usize();
+    let (&[rows, _], &[_, cols], Some(h), Some(w)) = (down.dims().as_slice(), across.dims().as_slice(), size(0), size(1))
+    else {
+        return Err(Unfit::new("it multiplies a map with matrices"));
+    };
+    let extent = Extent::Adaptive([rows, cols]);
+    let own = |matrix: &Constant, wanted: Vec<f32>, dims: [usize; 2]| {
+        let values = matrix.to_floats().filter(|_| matrix.dims() == dims.map(|dim| dim as u64));
+        values.is_some_and(|values| values.iter().eq(wanted.iter()))
+    };
+    let parts = [rows, cols].map(|parts| parts as usize);
+    if parts[0] > h || parts[1] > w {
+        return Err(Unfit::new("it multiplies a map with matrices"));
+    }
+    let [row_spans, col_spans] = spans(&extent, [h, w], parts);
+    let is_own = own(down, means(&row_spans, h), [parts[0], h]) && own(across, turned(&means(&col_spans, w), w), [w, parts[1]]);
+    if !is_own {
+        return Err(Unfit::new("it multiplies a map with matrices that are no means of parts"));
+    }
+    let made = node.emit_one(Pool { function: Function::Average { count_pad: false }, extent }, &[&x], Vec::new())?;
+    node.map_result(made, rank);
+    Ok(())
+}
+
+/// The matrix with rows of `width` turned on its side.
+fn turned(matrix: &[f32], width: usize) -> Vec<f32> {
+    (0..width).flat_map(|x| matrix[x..].iter().step_by(width).copied()).collect()
 }
 
 /// A row for each part: its share of each cell.
