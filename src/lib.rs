@@ -46,3 +46,8 @@ struct Speed;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/onnx.md")]
 struct FromOnnx;
+
+/// The example of docs/to-onnx.md, run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/to-onnx.md")]
+struct ToOnnx;

@@ -10,12 +10,12 @@ use std::path::Path;
 use common::{LAYER, some_values};
 use ndarray::ArrayD;
 use netc::ir::{Net, expand};
-use netc::onnx::{ExportOptions, ImportOptions, Model, export, import_bytes};
+use netc::onnx::{ExportOptions, ImportOptions, Model, export, import, import_bytes};
 use netc::op::Op;
 use netc::op::identity::Identity;
 use netc::op::pool::Extent;
 use netc::outline::difference;
-use netc::weights::{Checkpoint, Scheme, init};
+use netc::weights::{Checkpoint, OpenOptions, Scheme, init};
 use netc::{Compiled, FileLoader, RunOptions, Settings, compile, compile_text, opt};
 
 /// The structure alone.
@@ -134,4 +134,113 @@ fn every_layer_of_the_reference_computes_the_same() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn lenet5() -> (Compiled, Checkpoint) {
+    let weights = Checkpoint::open(Path::new("assets/lenet5_fashion.safetensors"), &OpenOptions::default()).unwrap();
+    (compile("specs/lenet5.net").unwrap(), weights)
+}
+
+fn assert_same_tensors(left: &Checkpoint, right: &Checkpoint) {
+    assert_eq!(left.len(), right.len());
+    for (name, tensor) in left.iter() {
+        assert_eq!(right.get(name).unwrap().bytes(), tensor.bytes(), "{name}");
+    }
+}
+
+#[test]
+fn weights_and_what_they_say_come_back_bit_for_bit_from_one_file_and_from_two() {
+    let (compiled, weights) = lenet5();
+    let model = export(&compiled.net, &compiled.shapes, Some(&weights), &ExportOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (beside, files) in [(false, 1), (true, 2)] {
+        let path = folder.path().join(format!("lenet{files}.onnx"));
+        model.write(&path, beside).unwrap();
+        let back = import(&path, &ImportOptions::default()).unwrap();
+        assert_same_tensors(&weights, &back.weights);
+        assert_eq!(weights.metadata().get("classes"), back.weights.metadata().get("classes"));
+        assert_eq!(back.net.preprocess, compiled.net.preprocess);
+        assert_eq!(path.with_extension("onnx.data").exists(), beside);
+    }
+    let sizes = ["lenet1.onnx", "lenet2.onnx"].map(|name| std::fs::metadata(folder.path().join(name)).unwrap().len());
+    assert!(sizes[1] < sizes[0] / 10, "{sizes:?}");
+}
+
+#[test]
+fn folded_batch_norms_leave_what_is_computed() {
+    let text = "net normed {
+      input x: [3, 9, 9]
+      conv1: conv(8, 3, bias = false)
+      bn1: bn
+      relu
+      up1: conv_transpose(4, 2, stride = 2)
+      bn2: bn
+      flatten
+      fc: linear(5)
+      bn3: bn
+      output y
+    }";
+    let compiled = compile_text("normed.net", text).unwrap();
+    let weights = init(&compiled.init_specs(), Scheme::He, 3).unwrap();
+    let options = ExportOptions { folded: true, ..ExportOptions::default() };
+    let model = export(&compiled.net, &compiled.shapes, Some(&weights), &options).unwrap();
+    assert!(!model.to_string().contains("BatchNormalization"), "{model}");
+    let back = import_bytes(&model.to_bytes().unwrap(), &ImportOptions::default()).unwrap();
+    let again = compile_text("back.net", &back.text()).unwrap();
+    let x = [some_values(&[3, 3, 9, 9], 1)];
+    let (found, wanted) = (outputs(&again, &back.weights, &x), outputs(&compiled, &weights, &x));
+    let largest = wanted["y"].iter().fold(0f32, |most, value| most.max(value.abs()));
+    let error = found["y"].iter().zip(&wanted["y"]).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+    assert!(error <= LAYER * largest, "{error} of {largest}");
+}
+
+#[test]
+fn what_cannot_be_written_is_said_at_once() {
+    let (compiled, weights) = lenet5();
+    let message = |compiled: &Compiled, weights: Option<&Checkpoint>, options: ExportOptions| {
+        export(&compiled.net, &compiled.shapes, weights, &options).unwrap_err().to_string()
+    };
+    let opset = |opset| ExportOptions { opset, ..ExportOptions::default() };
+    for wrong in [6, 28, -1] {
+        let error = message(&compiled, None, opset(wrong));
+        assert!(error.contains(&format!("operator set {wrong} is none")) && error.contains("from 7 to 27"), "{error}");
+    }
+    let resnet = compile("specs/cifar_resnet20.net").unwrap();
+    let error = message(&resnet, Some(&weights), ExportOptions::default());
+    assert!(error.contains("does not fit the net: 96 missing, 9 unexpected, 1 of another shape"), "{error}");
+
+    let gelus = "net gelus { input x: [3, 4, 4]; a: gelu; b: upsample(size = [7, 7], mode = bicubic); output y }";
+    let gelus = compile_text("gelus.net", gelus).unwrap();
+    let error = message(&gelus, None, opset(8));
+    assert!(error.starts_with("2 layers of the net have no counterpart in ONNX:\n  gelu `a`: "), "{error}");
+    assert!(error.contains("\n  upsample `b`: "), "{error}");
+
+    let front = |opset| ExportOptions { opset, with_preprocess: true, ..ExportOptions::default() };
+    assert!(message(&gelus, None, front(21)).contains("the net has no `preprocess`"));
+    assert!(message(&compiled, Some(&weights), front(17)).contains("needs operator set 18"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let model = export(&compiled.net, &compiled.shapes, None, &ExportOptions::default()).unwrap();
+    let path = folder.path().join("no/lenet.onnx");
+    let error = model.write(&path, false).unwrap_err().to_string();
+    assert!(error.contains("lenet.onnx"), "{error}");
+}
+
+/// An output that is an input, one value under two names, an output named as another layer, and labels that are no words.
+#[test]
+fn names_are_different_whatever_the_net_calls_its_values() {
+    let text = r#"net named {
+      input x: [3, 4, 4]
+      output same = x
+      conv1: conv(4, 1)
+      "a/b c": relu
+      output conv1
+      output twice = "a/b c"
+      output again = "a/b c"
+    }"#;
+    let compiled = compile_text("named.net", text).unwrap();
+    let weights = init(&compiled.init_specs(), Scheme::He, 3).unwrap();
+    let model = export(&compiled.net, &compiled.shapes, Some(&weights), &ExportOptions::default()).unwrap();
+    let back = import_bytes(&model.to_bytes().unwrap(), &ImportOptions::default()).unwrap();
+    assert_eq!(difference(&compiled.net, &back.net), None, "{model}");
 }

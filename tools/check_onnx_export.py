@@ -1,15 +1,24 @@
 #!/usr/bin/env python3
 """Export nets with `netc export` and compare ONNX Runtime's results with netc's own.
 
-    python3 tools/check_onnx_export.py [--netc PATH] [--opset N]… [NET.net…]   (needs onnx, onnxruntime, safetensors, numpy)
+    python3 tools/check_onnx_export.py [--netc PATH] [--opset N]… [--photos FOLDER] [FILE…]
 
-Each net (by default all of specs/) gets seeded random weights and statistics. The model must pass
-onnx.checker with full checks. Prints for each net the largest difference between the outputs relative to
-the largest of them, for the fast and the exact executor, and with batch norms folded; exits with 1 when
-one is over 3e-5 (1e-5 for the exact executor).
+Needs onnx, onnxruntime, safetensors and numpy; for photos also pillow.
+
+Each net (by default all of specs/, and the examples of docs/language.md, which has some for each layer)
+gets seeded random weights and statistics. The model must pass onnx.checker with full checks. Prints for
+each net the largest difference between the outputs relative to the largest of them, for the fast and the
+exact executor, and with batch norms folded; exits with 1 when one is over 3e-5 (1e-5 for the exact
+executor).
+
+With photos, nets that say how an image becomes their input are exported with that in the graph, and are
+given the pixels; the differences are then those of resampled bytes that are rounded otherwise, and the
+largest over all photos is printed.
 """
 
 import argparse
+import itertools
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,18 +38,66 @@ def main():
     parser.add_argument("nets", nargs="*", type=Path)
     parser.add_argument("--netc", default="target/release/netc")
     parser.add_argument("--opset", type=int, action="append")
+    parser.add_argument("--photos", type=Path)
     args = parser.parse_args()
-    nets = args.nets or sorted(Path("specs").glob("*.net"))
+    files = args.nets or [*sorted(Path("specs").glob("*.net")), Path("docs/language.md")]
+    if args.photos:
+        return compare_photos(args.netc, files, args.photos)
     failed = False
     print(f"{'net':20} {'opset':>5} {'nodes':>5} {'fast':>8} {'exact':>8} {'folded':>8}")
-    for net in nets:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        for net in [net for file in files for net in nets(args.netc, file, Path(folder))]:
             for opset, nodes, errors in compared(args.netc, net, args.opset or [21], Path(folder)):
-                wrong = [error > most for error, most in zip(errors, (FAST, EXACT, FAST))]
+                wrong = [not error <= most for error, most in zip(errors, (FAST, EXACT, FAST))]
                 failed |= any(wrong)
                 cells = " ".join(f"{error:8.1e}" for error in errors)
                 print(f"{net.stem:20} {opset:5} {nodes:5} {cells}{'  WRONG' * any(wrong)}", flush=True)
     sys.exit(failed)
+
+
+def compare_photos(netc, files, photos):
+    from PIL import Image
+
+    print(f"{'net':20} {'photos':>6} {'largest':>8} {'same first':>10}")
+    for net in [file for file in files if file.suffix == ".net" and "preprocess" in file.read_text()]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            weights, model, photo = folder / "weights.safetensors", folder / "model.onnx", folder / "photo.png"
+            run(netc, "init", net, "-o", weights)
+            run(netc, "export", net, "--weights", weights, "-o", model, "--with-preprocess")
+            onnx.checker.check_model(str(model), full_check=True)
+            session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+            [given], [output] = session.get_inputs(), session.get_outputs()
+            errors, same = [], []
+            for path in sorted(photos.glob("*.*g")):
+                image = Image.open(path).convert("RGB")
+                image.save(photo)
+                run(netc, "run", net, "--weights", weights, "--input", photo, "-o", folder / "result.safetensors")
+                ours = load_file(folder / "result.safetensors")[output.name]
+                theirs = session.run(None, {given.name: np.asarray(image)[None]})[0]
+                errors.append(float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
+                same.append(ours.argmax() == theirs.argmax())
+            print(f"{net.stem:20} {len(errors):6} {max(errors):8.1e} {sum(same):10}", flush=True)
+
+
+def nets(netc, path, folder):
+    """The net of a file, or those of a document's examples that stand by themselves and are right."""
+    if path.suffix != ".md":
+        return [path]
+    found, lines = [], iter(enumerate(path.read_text().splitlines(), 1))
+    for number, line in lines:
+        if line != "```net":
+            continue
+        body = "\n".join(text for _, text in itertools.takewhile(lambda line: line[1] != "```", lines))
+        if not re.search(r"^(net|block) ", body, re.M):
+            begins = "" if re.search(r"^\s*input ", body, re.M) else "input image: [16, 32, 32]\n"
+            ends = "" if re.search(r"^\s*output ", body, re.M) else "\noutput features"
+            body = f"net example {{\n{begins}{body}{ends}\n}}\n"
+        net = folder / f"{path.stem}_{number}.net"
+        net.write_text(body)
+        if "import " not in body and subprocess.run([netc, "shapes", str(net)], capture_output=True).returncode == 0:
+            found.append(net)
+    return found
 
 
 def compared(netc, net, opsets, folder):

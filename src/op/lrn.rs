@@ -125,9 +125,6 @@ impl Operator for Lrn {
     }
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
-        if self.size.is_multiple_of(2) {
-            return Err(Unfit::new("LRN over an even number of channels lies elsewhere in ONNX; take an odd `size`"));
-        }
         let float = |value: f64| Attr::Float(value as f32);
         let attrs = vec![
             ("size", Attr::Int(self.size as i64)),
@@ -135,7 +132,18 @@ impl Operator for Lrn {
             ("beta", float(self.beta)),
             ("bias", float(self.k)),
         ];
-        g.unary("LRN", attrs);
+        if !self.size.is_multiple_of(2) {
+            g.unary("LRN", attrs);
+            return Ok(());
+        }
+        // A window over an even number of channels reaches one further in front here, and behind in ONNX.
+        let c = g.inputs[0].0[0].as_known().and_then(|c| i64::try_from(c).ok());
+        let c = c.ok_or_else(|| Unfit::new("the number of its channels is not known"))?;
+        let turn = g.ints((0..c).rev().collect())?;
+        let axis = vec![("axis", Attr::Int(1))];
+        let turned = g.between("Gather", vec![g.operand(0), turn.clone()], axis.clone());
+        let made = g.between("LRN", vec![turned], attrs);
+        g.last("Gather", vec![made, turn], axis);
         Ok(())
     }
 }
