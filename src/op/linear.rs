@@ -126,7 +126,12 @@ impl Operator for Linear {
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let mut inputs = vec![g.operand(0), g.param("weight")];
-        inputs.extend(self.bias.then(|| g.param("bias")));
+        if self.bias {
+            inputs.push(g.param("bias"));
+        } else if g.opset < 11 {
+            // Only later is the summand left out.
+            inputs.push(g.float(0.0)?);
+        }
         g.last("Gemm", inputs, vec![("transB", Attr::Int(1))]);
         Ok(())
     }

@@ -176,22 +176,20 @@ impl Operator for PixelShuffle {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let size = ("blocksize", Attr::Int(self.factor as i64));
         match (self.way, self.order) {
-            (Way::ToSpace, order) => {
-                let mode = if order == ChannelOrder::Crd { "CRD" } else { "DCR" };
-                g.unary("DepthToSpace", vec![size, ("mode", Attr::Text(mode.to_owned()))]);
+            (Way::ToSpace, ChannelOrder::Dcr) => g.unary("DepthToSpace", vec![size]),
+            (Way::ToSpace, ChannelOrder::Crd) if 11 <= g.opset => {
+                g.unary("DepthToSpace", vec![size, ("mode", Attr::Text("CRD".to_owned()))]);
+            }
+            (Way::ToSpace, ChannelOrder::Crd) => {
+                let f = Dim::from(self.factor);
+                let [c, h, w] = [g.outputs[0].0[0].clone(), g.inputs[0].0[1].clone(), g.inputs[0].0[2].clone()];
+                turned(g, [c, f.clone(), f, h, w], [0, 1, 4, 2, 5, 3])?;
             }
             (Way::ToDepth, ChannelOrder::Dcr) => g.unary("SpaceToDepth", vec![size]),
             (Way::ToDepth, ChannelOrder::Crd) => {
                 let (c, f) = (g.inputs[0].0[0].clone(), Dim::from(self.factor));
                 let [h, w] = [1, 2].map(|axis| g.outputs[0].0[axis].clone());
-                let cut = g.dims(&[Dim::ZERO, c, h, f.clone(), w, f])?;
-                let x = g.operand(0);
-                let cells = g.between("Reshape", vec![x, cut], Vec::new());
-                let turned = g.between("Transpose", vec![cells], vec![("perm", Attr::Ints(vec![0, 1, 3, 5, 2, 4]))]);
-                let mut whole = vec![Dim::ZERO];
-                whole.extend(g.outputs[0].0.iter().cloned());
-                let whole = g.dims(&whole)?;
-                g.last("Reshape", vec![turned, whole], Vec::new());
+                turned(g, [c, h, f.clone(), w, f], [0, 1, 3, 5, 2, 4])?;
             }
         }
         Ok(())
@@ -207,6 +205,18 @@ fn divided(size: &Dim, by: u64, what: &str) -> Result<Dim, ShapeError> {
         }
         divided => Ok(divided?),
     }
+}
+
+/// The layer's result as the operand cut into these axes, the batch in front, put into this order.
+fn turned(g: &mut Export, cut: [Dim; 5], order: [i64; 6]) -> Result<(), Unfit> {
+    let cut: Vec<Dim> = std::iter::once(Dim::ZERO).chain(cut).collect();
+    let inputs = vec![g.operand(0), g.dims(&cut)?];
+    let cells = g.between("Reshape", inputs, Vec::new());
+    let turned = g.between("Transpose", vec![cells], vec![("perm", Attr::Ints(order.to_vec()))]);
+    let whole: Vec<Dim> = std::iter::once(Dim::ZERO).chain(g.outputs[0].0.iter().cloned()).collect();
+    let whole = g.dims(&whole)?;
+    g.last("Reshape", vec![turned, whole], Vec::new());
+    Ok(())
 }
 
 #[cfg(test)]

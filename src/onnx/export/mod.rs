@@ -127,6 +127,10 @@ pub fn export(
         let what = format!("operator set {} is none that models are written for", options.opset);
         return Err(OnnxError::wrong(what, format!("choose one from {} to {}", OPSETS.start(), OPSETS.end())));
     }
+    if weights.is_none() && options.opset < 9 {
+        let what = "tensors that a model only describes need operator set 9";
+        return Err(OnnxError::wrong(what, "export with --opset 9 or later, or with weights"));
+    }
     let (wanted, bound) = match weights {
         Some(weights) => bound(net, shapes, weights, &options.bind)?,
         None => (Vec::new(), Vec::new()),
@@ -231,13 +235,10 @@ struct Exporting<'a> {
 impl Exporting<'_> {
     fn graph(&mut self, options: &ExportOptions) -> Result<(), OnnxError> {
         let net = &self.optimised.net;
+        self.model.inputs = net.inputs.iter().map(|&input| self.info(input.into())).collect();
         for id in net.topological() {
-            match &net.node(id).op {
-                Op::Input(_) => {
-                    let info = self.info(id.into());
-                    self.model.inputs.push(info);
-                }
-                _ => self.layer(id),
+            if !matches!(net.node(id).op, Op::Input(_)) {
+                self.layer(id);
             }
         }
         for output in &net.outputs {
@@ -253,9 +254,10 @@ impl Exporting<'_> {
                 });
             }
             let info = Info { name: output.name.clone(), ..self.info(output.value) };
-            self.model.values.retain(|value| value.name != info.name);
             self.model.outputs.push(info);
         }
+        let shown: HashSet<&String> = self.model.outputs.iter().map(|output| &output.name).collect();
+        self.model.values.retain(|value| !shown.contains(&value.name));
         if !self.unfit.is_empty() {
             return Err(OnnxError::Inexpressible(std::mem::take(&mut self.unfit)));
         }

@@ -119,6 +119,7 @@ pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit>
         Activation::HardSwish => g.unary("HardSwish", Vec::new()),
         Activation::Tanh { scale, slope } => scaled(g, "Tanh", slope, scale)?,
         Activation::Selu => g.unary("Selu", Vec::new()),
+        Activation::Celu { alpha } if g.opset < 12 => scaled(g, "Elu", alpha.recip(), alpha)?,
         Activation::Celu { alpha } => g.unary("Celu", float("alpha", alpha)),
         Activation::Softplus { beta } => scaled(g, "Softplus", beta, beta.recip())?,
         Activation::Softsign => g.unary("Softsign", Vec::new()),
@@ -129,6 +130,9 @@ pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit>
             g.last("Mul", vec![x, gate], Vec::new());
         }
         Activation::Mish => g.unary("Mish", Vec::new()),
+        Activation::ThresholdedRelu { .. } if g.opset < 10 => {
+            return Err(Unfit::new("ThresholdedRelu needs operator set 10: export with --opset 10 or later"));
+        }
         Activation::ThresholdedRelu { alpha } => g.unary("ThresholdedRelu", float("alpha", alpha)),
         Activation::Abs => g.unary("Abs", Vec::new()),
         Activation::Exp => g.unary("Exp", Vec::new()),

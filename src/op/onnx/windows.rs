@@ -2,6 +2,7 @@
 
 use super::{Attr, Import, Unfit};
 use crate::op::geom::{Padding, Windows};
+use crate::tensor::Shape;
 
 impl Import<'_> {
     /// Kernel, stride, dilation and padding; `kernel` where no attribute gives it.
@@ -45,6 +46,35 @@ impl Import<'_> {
             _ => Err(Unfit::new(format!("`{name}` is no list of two or four sizes"))),
         }
     }
+}
+
+/// Windows whose last partial ones count, as padding behind that makes them whole: for operator sets without `ceil_mode`,
+/// and where its rule gives another size than [`Windows::ceil`]. `None` where that takes a size that is not known, or
+/// none of the padding would do.
+pub fn without_ceil(windows: &Windows, opset: i64, input: &Shape, output: &Shape) -> Option<Windows> {
+    const FIRST_WITH_CEIL: i64 = 10;
+    let Padding::Sides(mut sides) = windows.padding else { return Some(*windows) };
+    if !windows.ceil {
+        return Some(*windows);
+    }
+    let mut same_rule = true;
+    for axis in [0, 1] {
+        let (Some(size), Some(count)) = (input.0[axis + 1].as_u64(), output.0[axis + 1].as_u64()) else {
+            return (FIRST_WITH_CEIL <= opset).then_some(*windows);
+        };
+        let (extent, stride) = (windows.extent(axis), windows.stride[axis]);
+        let padded = size + sides[axis] + sides[axis + 2];
+        same_rule &= padded.checked_sub(extent)?.div_ceil(stride) + 1 == count;
+        sides[axis + 2] += ((count - 1) * stride + extent).saturating_sub(padded);
+        let padded = size + sides[axis] + sides[axis + 2];
+        if (padded - extent) / stride + 1 != count {
+            return None;
+        }
+    }
+    if FIRST_WITH_CEIL <= opset && same_rule {
+        return Some(*windows);
+    }
+    Some(Windows { padding: Padding::Sides(sides), ceil: false, ..*windows })
 }
 
 /// The attributes that say the same of a node.

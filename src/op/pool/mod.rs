@@ -285,6 +285,17 @@ impl Operator for Pool {
                 None => return parts::to_onnx(self, to, g),
             },
         };
+        let is_max = self.function == Function::Max;
+        if windows.dilation != [1, 1] && g.opset < if is_max { 10 } else { 19 } {
+            let first = if is_max { 10 } else { 19 };
+            return Err(Unfit::new(format!("dilated pooling needs operator set {first}: export with --opset {first} or later")));
+        }
+        let fitted = onnx::windows::without_ceil(&windows, g.opset, &g.inputs[0], &g.outputs[0]);
+        let counts_more = self.function == Function::Average { count_pad: true };
+        let fitted = fitted.filter(|fitted| !counts_more || fitted.padding == windows.padding);
+        let windows = fitted.ok_or_else(|| {
+            Unfit::new("its last partial windows need operator set 10 and known sizes: export with --opset 10 or later, fix sizes with --set or --shape")
+        })?;
         let mut attrs = onnx::windows::attributes(&windows);
         if let Function::Average { count_pad } = self.function {
             if count_pad {
