@@ -66,7 +66,21 @@ impl Imported {
 }
 
 /// Names that exporters give to every graph.
-const GENERIC: [&str; 7] = ["net", "net_", "graph", "main_graph", "torch_jit", "torch_jit_export", "tf2onnx"];
+const GENERIC: [&str; 10] = [
+    "net",
+    "net_",
+    "graph",
+    "main_graph",
+    "torch_jit",
+    "torch_jit_export",
+    "tf2onnx",
+    "paddle_onnx",
+    "Model_from_PaddlePaddle",
+    "PaddlePaddle_Graph_in_PIR_mode",
+];
+
+/// What free sizes may have to be multiples of: the strides of nets.
+const MULTIPLES: [u64; 6] = [2, 4, 8, 16, 32, 64];
 
 /// Reads a model from its file, and tensors from files beside it.
 ///
@@ -99,21 +113,39 @@ fn imported(
     options: &ImportOptions,
 ) -> Result<Imported, OnnxError> {
     let model = proto::Model::read(bytes)?;
-    let mut reading = lower::Reading { fixed: options.fixed.clone(), unbatched: false };
-    let mut made = match lower::lower(&model, external(), &reading) {
-        // Where nodes work across the first axis of tensors that have at most three, that may be no batch.
-        Err(OnnxError::Unfit(nodes)) => {
-            reading.unbatched = true;
-            lower::lower(&model, external(), &reading).map_err(|_| OnnxError::Unfit(nodes))?
-        }
-        made => made?,
-    };
+    let mut made = lowered(&model, external, &options.fixed)?;
     tidy::tidy(&mut made)?;
     names::name(&mut made);
     scopes::scopes(&mut made);
     let weights = if options.without_weights { Checkpoint::new() } else { checkpoint(&made)? };
     let metadata = model.metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Ok(Imported { net: made.net, shapes: made.shapes, weights, metadata, turned: made.turned })
+}
+
+/// The layers of a model, read in one of several ways: the first that succeeds, or what is wrong with the first.
+fn lowered(
+    model: &proto::Model,
+    external: impl Fn() -> tensor::External,
+    fixed: &BTreeMap<String, Constant>,
+) -> Result<lower::Lowered, OnnxError> {
+    let mut reading = lower::Reading { fixed: fixed.clone(), multiple: 1, unbatched: false };
+    let first = match lower::lower(model, external(), &reading) {
+        Err(OnnxError::Unfit(nodes)) => nodes,
+        made => return made,
+    };
+    // Maps that are made smaller and larger again may meet at some free sizes only: at multiples of what they are divided by.
+    if lower::has_free_sizes(model)? {
+        for multiple in MULTIPLES {
+            reading.multiple = multiple;
+            if let Ok(made) = lower::lower(model, external(), &reading) {
+                return Ok(made);
+            }
+        }
+    }
+    // Where nodes work across the first axis of tensors that have at most three, that may be no batch.
+    reading.multiple = 1;
+    reading.unbatched = true;
+    lower::lower(model, external(), &reading).map_err(|_| OnnxError::Unfit(first))
 }
 
 /// The tensors by path and leaf.

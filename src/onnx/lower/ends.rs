@@ -50,15 +50,20 @@ impl<'a> Lowering<'a> {
                 Size::Known(size) if 0 < size && size <= i64::from(u32::MAX) => Dim::known(i128::from(size)),
                 Size::Known(size) => return Err(wrong(format!("input `{name}` has the impossible size {size}"))),
                 Size::Named(_) if at == 0 && !self.reading.unbatched => Dim::symbol(BATCH, 1),
-                Size::Named(text) => Dim::symbol(&symbol(text, at, dims.len()), 1),
+                Size::Named(text) => Dim::symbol(&symbol(text, at, dims.len()), self.reading.multiple),
             });
         }
+        let free: Vec<String> = sizes.iter().flat_map(Dim::symbols).filter(|name| name != BATCH).collect();
         let batch = (!self.reading.unbatched && !sizes.is_empty()).then(|| sizes.remove(0));
         let (shape, axes) = input_shape(batch.as_ref(), sizes, has_channels_last(graph, input.name));
         let path = format!("n{}", self.made.net.len());
         let node = ir::Node { op: Input { shape: shape.clone() }.into(), ..blank(path) };
         let id = self.made.net.append(node, &[]);
         self.made.net.inputs.push(id);
+        if let multiple @ 2.. = self.reading.multiple {
+            let conditions = free.into_iter().map(|name| (id, format!("{name} % {multiple} == 0")));
+            self.made.net.conditions.extend(conditions);
+        }
         self.made.shapes.insert(id, vec![shape.clone()]);
         self.made.origins.insert(id, input.name.into());
         self.values.push(id.into());
@@ -131,7 +136,8 @@ fn turned(name: &str, live: &Live) -> Option<Turned> {
 /// The symbol of a free size: its name in the model where that may stand in a text, else by its place.
 fn symbol(text: &str, at: usize, rank: usize) -> String {
     let clean: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    let is_name = clean.starts_with(|c: char| c.is_ascii_alphabetic()) && clean != BATCH;
+    let given = ["unk_", "p2oDynamicDimension", "DynamicDimension"].iter().any(|prefix| clean.starts_with(prefix));
+    let is_name = clean.starts_with(|c: char| c.is_ascii_alphabetic()) && clean != BATCH && !given;
     match (rank - at, is_name && !crate::syntax::KEYWORDS.contains(&clean.as_str())) {
         (_, true) => clean,
         (1, false) => "W".to_owned(),

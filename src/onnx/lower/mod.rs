@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::ir::{self, Net, NodeId, ValueId};
 use crate::onnx::error::{OnnxError, UnfitNode, show};
 use crate::onnx::fold::fold;
-use crate::onnx::proto::{Attribute, Function, Graph, Message, Model, Node, tensor_name};
+use crate::onnx::proto::{Attribute, Function, Graph, Message, Model, Node, Size, tensor_name};
 use crate::onnx::tensor::{External, decode};
 use crate::onnx::views::view;
 use crate::op::Op;
@@ -57,6 +57,8 @@ pub struct Turned {
 pub struct Reading {
     /// Inputs that are fixed, so that they are weights or sizes.
     pub fixed: BTreeMap<String, Constant>,
+    /// What free sizes are multiples of.
+    pub multiple: u64,
     /// Whether the first axis of tensors is an axis as any, and the net computes one sample.
     pub unbatched: bool,
 }
@@ -122,6 +124,16 @@ pub fn lower<'a>(model: &Model<'a>, external: External, reading: &'a Reading) ->
     lowering.body(&graph.nodes, &mut names, &HashMap::new(), 0)?;
     lowering.outputs(&graph, &names)?;
     if lowering.unfit.is_empty() { Ok(lowering.made) } else { Err(OnnxError::Unfit(lowering.unfit)) }
+}
+
+/// Whether an input has a size that the model leaves open, other than its batch.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn has_free_sizes(model: &Model) -> Result<bool, OnnxError> {
+    let graph = Graph::read(model.graph.unwrap_or_default())?;
+    let free = |size: &Size| matches!(size, Size::Named(_));
+    Ok(graph.inputs.iter().any(|input| input.dims.iter().flatten().skip(1).any(free)))
 }
 
 fn opset_of(opsets: &[(&str, i64)]) -> Result<i64, OnnxError> {

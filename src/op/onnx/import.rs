@@ -259,7 +259,12 @@ impl<'a> Import<'a> {
         };
         let shape = match own {
             [_] | [_, _, _] => Shape(own.to_vec()),
-            [c, w] => Shape(vec![c.clone(), Dim::ONE, w.clone()]),
+            [c, w] => {
+                let flat = Shape(vec![c.clone(), Dim::ONE, w.clone()]);
+                let mut map = self.under(&live, flat)?;
+                map.axes.0.remove(map.axes.rank() - 2);
+                return Ok(map);
+            }
             _ => {
                 return Err(Unfit::new(format!(
                     "its operand has {} axes, and a value is [n] or [c, h, w]",
