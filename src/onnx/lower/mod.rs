@@ -70,6 +70,8 @@ enum Value {
     Live(Live),
     /// A tensor of the file, not yet looked at.
     Stored(usize),
+    /// An input of integers: no harm unless something takes it.
+    Integers,
     /// What a failed node should have made.
     Failed,
 }
@@ -247,6 +249,11 @@ impl<'a> Lowering<'a> {
                     ));
                 }
                 Some(Value::Failed) => None,
+                Some(Value::Integers) => {
+                    self.report(name, "Input", "it holds no floats; fix it with --fix");
+                    names.insert(name, Value::Failed);
+                    None
+                }
                 Some(Value::Known(constant)) => Some(Arg::Known(constant.clone())),
                 Some(Value::Live(live)) => Some(Arg::Live(live.clone())),
                 Some(&Value::Stored(at)) => {
