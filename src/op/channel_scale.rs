@@ -86,7 +86,7 @@ impl Operator for ChannelScale {
             return Err(Unfit::new("it takes a constant minus a value, or divided by one, for each channel"));
         }
         if constant.elements() == Some(1) {
-            return Err(Unfit::new("its constant is one number"));
+            return Err(node.decline("its constant is one number"));
         }
         let x = node.whole(&x)?;
         let values = node.per_channel(constant, &x).ok_or_else(|| {

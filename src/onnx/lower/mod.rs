@@ -440,7 +440,7 @@ impl<'a> Lowering<'a> {
     /// The layers that an operator makes of a node; each that may express it is asked in turn.
     fn layers(&mut self, node: &Node, attrs: &Attributes, args: &[Arg], used: usize) -> Result<Vec<Value>, Unfit> {
         let importers = Op::importers(node.op_type);
-        let mut reason = None;
+        let (mut reason, mut declined) = (None, None);
         for from_onnx in &importers {
             attrs.reset();
             let mut import = Import::new(node.op_type, self.opset, attrs, args, used);
@@ -451,10 +451,11 @@ impl<'a> Lowering<'a> {
                     }
                     None => return Ok(self.append(node, import)),
                 },
+                Err(unfit) if import.is_declined() => declined = Some(unfit),
                 Err(unfit) => reason = Some(unfit),
             }
         }
-        Err(reason.unwrap_or_else(|| Unfit::new("the language has no such layer")))
+        Err(reason.or(declined).unwrap_or_else(|| Unfit::new("the language has no such layer")))
     }
 
     fn append(&mut self, node: &Node, import: Import) -> Vec<Value> {

@@ -1,5 +1,7 @@
 //! A node of a model as the rule of an operator sees it, and the layers that the rule makes of it.
 
+use std::cell::Cell;
+
 use super::{Attributes, Axes, Constant, Unfit};
 use crate::dim::Dim;
 use crate::op::Op;
@@ -82,17 +84,30 @@ pub struct Import<'a> {
     args: &'a [Arg],
     emitted: Vec<Emission>,
     results: Vec<Live>,
+    declined: Cell<bool>,
 }
 
 impl<'a> Import<'a> {
     /// A node with its operands.
     pub fn new(op_type: &'a str, opset: i64, attrs: &'a Attributes, args: &'a [Arg], outputs: usize) -> Import<'a> {
-        Import { op_type, opset, attrs, args, outputs, emitted: Vec::new(), results: Vec::new() }
+        let (emitted, results, declined) = (Vec::new(), Vec::new(), Cell::new(false));
+        Import { op_type, opset, attrs, args, outputs, emitted, results, declined }
     }
 
     /// The layers and the results that a rule made.
     pub fn finish(self) -> (Vec<Emission>, Vec<Live>) {
         (self.emitted, self.results)
+    }
+
+    /// Refuses a node that is more the business of another operator, which has a better reason if it refuses too.
+    pub fn decline(&self, reason: impl Into<String>) -> Unfit {
+        self.declined.set(true);
+        Unfit::new(reason)
+    }
+
+    /// Whether the rule has declined.
+    pub fn is_declined(&self) -> bool {
+        self.declined.get()
     }
 
     /// How many operands there are.
@@ -112,7 +127,7 @@ impl<'a> Import<'a> {
     pub fn live(&self, at: usize) -> Result<Live, Unfit> {
         match self.args.get(at) {
             Some(Arg::Live(live)) => Ok(live.clone()),
-            Some(Arg::Known(_)) => Err(Unfit::new(format!("operand {at} is a constant, and a layer takes a value"))),
+            Some(Arg::Known(_)) => Err(self.decline(format!("operand {at} is a constant, and a layer takes a value"))),
             Some(Arg::Absent) | None => Err(Unfit::new(format!("operand {at} is missing"))),
         }
     }
@@ -153,7 +168,7 @@ impl<'a> Import<'a> {
         match self.args {
             [Arg::Live(live), Arg::Known(constant)] => Ok((live.clone(), constant, false)),
             [Arg::Known(constant), Arg::Live(live)] => Ok((live.clone(), constant, true)),
-            _ => Err(Unfit::new("its operands are not a value and a constant")),
+            _ => Err(self.decline("its operands are not a value and a constant")),
         }
     }
 
