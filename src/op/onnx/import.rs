@@ -6,6 +6,7 @@ use super::{Attributes, Axes, Constant, Unfit};
 use crate::dim::Dim;
 use crate::op::Op;
 use crate::op::flatten::Flatten;
+use crate::op::permute::{Permute, Reordering};
 use crate::op::reshape::Reshape;
 use crate::op::shuffle::ChannelShuffle;
 use crate::tensor::Shape;
@@ -307,10 +308,15 @@ impl<'a> Import<'a> {
         if live.axes.in_order() {
             return Ok(live.clone());
         }
-        let Some((op, axes)) = ChannelShuffle::of_axes(&live.axes, &live.shape) else {
+        if let Some((op, axes)) = ChannelShuffle::of_axes(&live.axes, &live.shape) {
+            let made = self.emit_one(op, &[live], Vec::new())?;
+            return Ok(Live { axes, ..made });
+        }
+        let Some(Reordering { cut, permute, axes }) = Permute::of_axes(&live.axes, &live.shape) else {
             return Err(Unfit::new("its operand is transposed in a way that no layer expresses"));
         };
-        let made = self.emit_one(op, &[live], Vec::new())?;
+        let map = self.under(live, cut)?;
+        let made = self.emit_one(permute, &[&map], Vec::new())?;
         Ok(Live { axes, ..made })
     }
 
@@ -373,7 +379,7 @@ impl<'a> Import<'a> {
     /// Values whose axes lie alike, whatever their sizes.
     ///
     /// # Errors
-    /// When they are transposed differently, or have different numbers of axes.
+    /// When they have different numbers of axes, or are transposed in ways that no layer expresses.
     pub fn with_equal_axes(&mut self, lives: Vec<Live>) -> Result<Vec<Live>, Unfit> {
         if lives.is_empty() {
             return Err(Unfit::new("it has no operands"));
@@ -391,7 +397,7 @@ impl<'a> Import<'a> {
             let mut axes = lives.iter().flat_map(|live| live.axes.0[at].first()).map(|atom| atom.of);
             let first = axes.next();
             if axes.any(|of| Some(of) != first) {
-                return Err(Unfit::new("one of its operands is transposed and another is not"));
+                return lives.iter().map(|live| self.settled(live)).collect();
             }
         }
         if lives.iter().any(|live| live.shape.rank() != lives[0].shape.rank()) {
