@@ -97,16 +97,15 @@ impl<'a> Lowering<'a> {
         let args = [Arg::Live(live.clone())];
         let mut import = Import::new("Output", self.opset, &attrs, &args, 1);
         let is_batched = live.axes.starts_with_batch();
-        let settled =
-            if is_batched && !live.axes.in_order() && live.axes.whole(&live.shape) {
-                // Whole axes in another order are named.
-                Ok(live.clone())
-            } else {
-                // Elements in the value's own order are the same under any sizes.
-                import
-                    .settled(live)
-                    .or_else(|unfit| if is_batched && live.axes.in_order() { Ok(live.clone()) } else { Err(unfit) })
-            };
+        let settled = if is_batched && !live.axes.in_order() && live.axes.whole(&live.shape) {
+            // Whole axes in another order are named.
+            Ok(live.clone())
+        } else {
+            // Elements in the value's own order are the same under any sizes.
+            import
+                .settled(live)
+                .or_else(|unfit| if is_batched && live.axes.in_order() { Ok(live.clone()) } else { Err(unfit) })
+        };
         match settled {
             Ok(settled) => {
                 import.result(settled);

@@ -403,7 +403,15 @@ impl<'a> Lowering<'a> {
         if !node.domain.is_empty() {
             return Ok(Err(Unfit::new(format!("its domain `{}` is not ONNX's own", show(node.domain)))));
         }
-        let attrs = self.attributes(&node.attributes, bound)?;
+        let mut attrs = self.attributes(&node.attributes, bound)?;
+        let placed;
+        let args = if self.opset < 7 && matches!(node.op_type, "Add" | "Sub" | "Mul" | "Div" | "Pow") {
+            placed = placed_by_axis(&attrs, args);
+            attrs = attrs.without(&["broadcast", "axis"]);
+            placed.as_slice()
+        } else {
+            args
+        };
         // Results behind the last that is used need not be made.
         let used = node.outputs.iter().rposition(|name| self.used.contains(name)).map_or(1, |last| last + 1);
         let known: Option<Vec<Option<&Constant>>> = args
@@ -494,6 +502,23 @@ impl<'a> Lowering<'a> {
             Source::Net(at) => self.values[at],
             Source::Emitted(at, output) => ValueId { node: emitted[at], output },
         }
+    }
+}
+
+/// The operands of arithmetic in operator set 6, where `axis` says on which axes of the first the axes of the second lie:
+/// the second with axes of size 1 behind its own.
+fn placed_by_axis(attrs: &Attributes, args: &[Arg]) -> Vec<Arg> {
+    let place = || -> Option<Constant> {
+        let [Arg::Live(first), Arg::Known(second)] = args else { return None };
+        let Some(Attr::Int(axis)) = attrs.get("axis") else { return None };
+        let mut dims = second.dims();
+        let behind = first.axes.rank().checked_sub(usize::try_from(*axis).ok()?)?.checked_sub(dims.len())?;
+        dims.extend(vec![1; behind]);
+        second.reshaped(&dims)
+    };
+    match (args, place()) {
+        ([first, _], Some(second)) => vec![first.clone(), Arg::Known(second)],
+        _ => args.to_vec(),
     }
 }
 
