@@ -207,12 +207,94 @@ def external():
     return model(nodes, [1, 3, 4, 4], [weights("w", 2, 3, 3, 3), weights("b", 2)])
 
 
+def pyramid():
+    """Levels that are made smaller and larger again, gates whose products are used twice, functions written out."""
+    nodes = [
+        node("Conv", ["x", "stem.weight"], ["s"], pads=[1] * 4, strides=[2, 2]),
+        node("Mul", ["s", "a"], ["sa"], "p2o.Mul.0"),
+        node("Add", ["sa", "b"], ["sb"], "p2o.Add.0"),
+        *hard_swish("sb", "c2"),
+        node("Conv", ["c2", "stage.weight"], ["d"], pads=[1] * 4, strides=[2, 2]),
+        *hard_swish("d", "c3"),
+        node("Conv", ["c2", "lateral2.weight"], ["l2"]),
+        *gated("l2", "gate2", "g2"),
+        node("Conv", ["c3", "lateral3.weight"], ["l3"]),
+        *gated("l3", "gate3", "g3"),
+        node("Resize", ["g3", "", "scales"], ["up"], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        node("Add", ["g2", "up"], ["p2"]),
+        node("Resize", ["g3", "", "scales"], ["up3"], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        node("Concat", ["p2", "up3"], ["y"], axis=1),
+    ]
+    scalars = [numpy_helper.from_array(np.float32(value), name) for name, value in [("a", 1.25), ("b", -0.5), ("three", 3), ("six", 6), ("zero", 0)]]
+    tensors = [
+        weights("stem.weight", 4, 3, 3, 3), weights("stage.weight", 6, 4, 3, 3), weights("lateral2.weight", 8, 4, 1, 1), weights("lateral3.weight", 8, 6, 1, 1),
+        *(weights(f"gate{level}.{part}.{leaf}", *shape) for level in (2, 3) for part, leaf, shape in [
+            ("reduce", "weight", (2, 8, 1, 1)), ("reduce", "bias", (2,)), ("expand", "weight", (8, 2, 1, 1)), ("expand", "bias", (8,))]),
+        numpy_helper.from_array(np.float32([1, 1, 2, 2]), "scales"), *scalars,
+    ]
+    return model(nodes, ["n", 3, "h", "w"], tensors, title="Model from PaddlePaddle.")
+
+
+def hard_swish(x, y):
+    return [
+        node("Add", [x, "three"], [f"{y}_shifted"]), node("Clip", [f"{y}_shifted", "zero", "six"], [f"{y}_bent"]),
+        node("Mul", [x, f"{y}_bent"], [f"{y}_product"]), node("Div", [f"{y}_product", "six"], [y]),
+    ]
+
+
+def gated(x, name, y):
+    """x + x * gate(x)"""
+    return [
+        node("GlobalAveragePool", [x], [f"{name}_p"]),
+        node("Conv", [f"{name}_p", f"{name}.reduce.weight", f"{name}.reduce.bias"], [f"{name}_r"]), node("Relu", [f"{name}_r"], [f"{name}_f"]),
+        node("Conv", [f"{name}_f", f"{name}.expand.weight", f"{name}.expand.bias"], [f"{name}_e"]), node("HardSigmoid", [f"{name}_e"], [f"{name}_s"], alpha=0.2),
+        node("Mul", [x, f"{name}_s"], [f"{name}_m"]), node("Add", [x, f"{name}_m"], [y]),
+    ]
+
+
+def detector():
+    """Levels whose anchors are lined up, and joined; one with the channels of its anchors split."""
+    nodes = [
+        node("Conv", ["x", "stem.weight"], ["s"], pads=[1] * 4, strides=[2, 2]), node("Relu", ["s"], ["c1"]),
+        node("MaxPool", ["c1"], ["c2"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["c1", "head1.weight"], ["h1"]), node("Conv", ["c2", "head2.weight"], ["h2"]),
+        node("Transpose", ["h1"], ["t1"], perm=[0, 2, 3, 1]), node("Reshape", ["t1", "lines"], ["r1"]),
+        node("Reshape", ["h2", "anchors"], ["a2"]), node("Transpose", ["a2"], ["t2"], perm=[0, 1, 3, 4, 2]),
+        node("Sigmoid", ["t2"], ["g2"]), node("Reshape", ["g2", "lines"], ["r2"]),
+        node("Concat", ["r1", "r2"], ["y"], axis=1),
+    ]
+    tensors = [weights("stem.weight", 4, 3, 3, 3), weights("head1.weight", 10, 4, 1, 1), weights("head2.weight", 10, 4, 1, 1), ints("lines", [1, -1, 5]), ints("anchors", [1, 2, 5, 2, 3])]
+    return model(nodes, [1, 3, 8, 12], tensors)
+
+
+def arithmetic():
+    """What is rare and still expressed: cuts by padding, picked channels, reductions, values spread over others, and shuffles
+    that are cut, turned and joined."""
+    nodes = [
+        node("Pad", ["x", "cut"], ["p"]), node("Gather", ["p", "order"], ["bgr"], axis=1),
+        node("Reshape", ["bgr", "cells"], ["c5"]), node("Transpose", ["c5"], ["t5"], perm=[0, 1, 3, 5, 2, 4]), node("Reshape", ["t5", "deep"], ["d"]),
+        node("Conv", ["d", "conv.weight"], ["c"]),
+        node("ReduceMean", ["c"], ["mean"], axes=[1]), node("ReduceMax", ["c"], ["most"], axes=[1]), node("Concat", ["mean", "most"], ["pair"], axis=1),
+        node("Conv", ["pair", "attention.weight"], ["at"]), node("Sigmoid", ["at"], ["gate"]), node("Mul", ["c", "gate"], ["m"]),
+        node("ReduceSum", ["m", "plane"], ["sum"]), node("ReduceL2", ["m"], ["norm"], axes=[2, 3]), node("Mean", ["sum", "norm"], ["both"]),
+        node("Add", ["m", "both"], ["a"]), node("Sub", ["per_channel", "a"], ["minus"]),
+        node("Resize", ["minus", "", "down"], ["small"], mode="nearest"), node("Tile", ["small", "times"], ["tiled"]),
+        node("Reshape", ["tiled", "groups"], ["g"]), node("Transpose", ["g"], ["gt"], perm=[0, 1, 4, 2, 5, 3]), node("Reshape", ["gt", "wide"], ["y"]),
+    ]
+    tensors = [
+        ints("cut", [0, 0, -1, 1, 0, 0, -1, -1]), ints("order", [2, 1, 0]), ints("cells", [0, 3, 4, 2, 4, 2]), ints("deep", [0, 12, 4, 4]), weights("conv.weight", 8, 12, 1, 1),
+        weights("attention.weight", 1, 2, 1, 1), ints("plane", [2, 3]), weights("per_channel", 8, 1, 1), numpy_helper.from_array(np.float32([1, 1, 0.5, 0.5]), "down"),
+        ints("times", [1, 1, 2, 1]), ints("groups", [0, 2, 2, 2, 4, 2]), ints("wide", [0, 2, 8, 4]),
+    ]
+    return model(nodes, [1, 3, 10, 8], tensors, opset=13)
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for make in (residual, channels_last, shape_arithmetic, functions, quantised, caffe, external):
+    for make in (residual, channels_last, shape_arithmetic, functions, quantised, caffe, external, pyramid, detector, arithmetic):
         made = make()
         path = FOLDER / f"{make.__name__}.onnx"
-        shape = [d.dim_value or 2 for d in made.graph.input[0].type.tensor_type.shape.dim]
+        shape = [d.dim_value or {"h": 16, "w": 24}.get(d.dim_param, 2) for d in made.graph.input[0].type.tensor_type.shape.dim]
         x = RNG.uniform(0, 1, shape).astype(np.float32)
         y = onnxruntime.InferenceSession(made.SerializeToString()).run(None, {"x": x})[0]
         if make is external:

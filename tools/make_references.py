@@ -846,6 +846,18 @@ def upsample_to_size():
 
 
 @case("""
+  input x: [3, 4, 5]
+  permute(hwc)
+  maxpool(2, stride = 1)
+  permute(whc)
+  output y
+""")
+def permute_axes():
+    """permute(0, 2, 3, 1), a pooling, permute(0, 3, 2, 1)"""
+    return Call(lambda x: F.max_pool2d(x.permute(0, 2, 3, 1), 2, 1).permute(0, 3, 2, 1)), [normal(2, 3, 4, 5)]
+
+
+@case("""
   input x: [6, 2, 3]
   channel_shuffle(2)
   output y

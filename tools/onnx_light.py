@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
-"""Compare netc with ONNX Runtime on models, the weights of which may be constants.
+"""Compare netc on ONNX's nine "light" models with ONNX Runtime, and with the outputs that ONNX ships for them.
 
     python3 tools/onnx_light.py [--netc PATH] MODEL.onnx…      (needs onnx, onnxruntime and numpy)
 
-ONNX's nine "light" models have the structure of real nets, and every weight is a constant. Each model is
-run as it is, then with seeded random weights in place of the constants: nodes ConstantOfShape, which
-stand for weights, become tensors, scaled so that values keep their size. Prints a table: how many lines
-the source has that `netc import` makes, and the largest difference between the logits relative to the
-largest of them.
+The models have the structure of real nets, and every weight is a constant. Each is run as it is, and
+compared with MODEL_output_0.pb beside it, where that is, and without its last softmax with ONNX Runtime;
+then with seeded random weights in place of the constants: nodes ConstantOfShape, which stand for
+weights, become tensors, scaled so that values keep their size. Prints a table: how many lines the source
+has that `netc import` makes, and the largest differences relative to the largest number.
 """
 
 import argparse
-import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import numpy_helper
+
+from onnx_runs import difference, lines, ours, rivals
 
 
 def main():
@@ -26,21 +26,33 @@ def main():
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--netc", default="target/release/netc")
     args = parser.parse_args()
-    onnxruntime.set_default_logger_severity(3)
-    print(f"{'model':28} {'lines':>5} {'flat':>5} {'as shipped':>11} {'random weights':>14}")
+    print(f"{'model':28} {'lines':>5} {'flat':>5} {'its output':>10} {'as shipped':>10} {'random weights':>14}")
     for path in args.models:
         with tempfile.TemporaryDirectory() as folder:
-            shipped, random = Path(folder) / path.name, Path(folder) / "random.onnx"
+            folder = Path(folder)
             model = onnx.load(path)
-            onnx.save(logits_only(model), shipped)
-            onnx.save(with_weights(logits_only(onnx.load(path))), random)
-            lines = [len(imported(args.netc, path, *flags).splitlines()) for flags in ([], ["--flat"])]
-            errors = [difference(args.netc, model, Path(folder)) for model in (shipped, random)]
-            print(f"{path.stem:28} {lines[0]:5} {lines[1]:5} {errors[0]:11.1e} {errors[1]:14.1e}", flush=True)
+            x = ramp(model)
+            output = path.with_name(f"{path.stem}_output_0.pb")
+            own = "-"
+            if output.exists():
+                wanted = numpy_helper.to_array(onnx.load_tensor(output))
+                own = f"{difference(ours(args.netc, path, x, folder), wanted):.1e}"
+            errors = []
+            for variant in (logits_only(model), with_weights(logits_only(onnx.load(path)))):
+                onnx.save(variant, folder / path.name)
+                found = ours(args.netc, folder / path.name, x, folder)
+                errors.append(difference(found, rivals(folder / path.name, x)))
+            counts = "".join(f" {count:5}" for count in lines(args.netc, path))
+            print(f"{path.stem:28}{counts} {own:>10} {errors[0]:10.1e} {errors[1]:14.1e}", flush=True)
 
 
-def imported(netc, path, *flags):
-    return subprocess.run([netc, "import", str(path), *flags], check=True, capture_output=True, text=True).stdout
+def ramp(model):
+    """The input that ONNX's outputs belong to: numbers that rise from 0 to 1."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    given = next(value for value in model.graph.input if value.name not in weights)
+    shape = [dim.dim_value or 1 for dim in given.type.tensor_type.shape.dim]
+    size = int(np.prod(shape))
+    return (np.arange(size).reshape(shape) / size).astype(np.float32)
 
 
 def logits_only(model):
@@ -80,20 +92,10 @@ def with_weights(model):
     tensors = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(tensors)
+    inputs = [value for value in model.graph.input if value.name in used and value.name not in shapes]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
     return model
-
-
-def difference(netc, path, folder):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    inputs = session.get_inputs()
-    shape = [size if isinstance(size, int) else 1 for size in inputs[0].shape]
-    size = int(np.prod(shape))
-    x = (np.arange(size, dtype=np.float32) / size).reshape(shape)
-    wanted = session.run(None, {inputs[0].name: x})[0]
-    np.save(folder / "x.npy", x)
-    subprocess.run([netc, "run", str(path), "--input", str(folder / "x.npy"), "--output", str(folder / "y.npy")], check=True, capture_output=True)
-    found = np.load(folder / "y.npy").reshape(wanted.shape)
-    return np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
-const LAYERS: [&str; 36] = [
+const LAYERS: [&str; 63] = [
     "conv(8, 3, pad = 1)",
     "conv(N, N)",
     "conv(4, [N, N], stride = N, pad = N)",
@@ -45,6 +45,33 @@ const LAYERS: [&str; 36] = [
     "pad_shortcut(N, stride = N)",
     "affine",
     "conv(in.c * N // 2, 1)",
+    "clip(min = 0, max = N)",
+    "clip(min = N)",
+    "selu",
+    "celu(N)",
+    "softplus(beta = N)",
+    "softsign",
+    "mish",
+    "thresholded_relu(N)",
+    "abs",
+    "exp",
+    "log",
+    "sqrt",
+    "silu(beta = N)",
+    "hard_sigmoid(slope = 0.2)",
+    "prelu",
+    "group_norm(N)",
+    "instance_norm",
+    "permute(hwc)",
+    "pixel_shuffle(N)",
+    "pixel_unshuffle(N, order = dcr)",
+    "log_softmax",
+    "avgpool(2, dilation = N)",
+    "upsample(N, mode = bicubic)",
+    "div(prev, L)",
+    "maximum(prev, L)",
+    "minimum(L, L)",
+    "split(N)",
 ];
 
 struct Writer<'a, 'b> {

@@ -1,5 +1,7 @@
 //! What must hold for every text, shared by the targets.
 
+pub mod messages;
+
 use netc::diag::{apply, human, json};
 use netc::elab::load::NoImports;
 use netc::{Settings, check, ir};

@@ -12,9 +12,7 @@ impl Net {
     /// Adds a node that takes `operands` in this order.
     pub fn append(&mut self, node: Node, operands: &[ValueId]) -> NodeId {
         let id = self.graph.add_node(node);
-        for (input, operand) in (0u32..).zip(operands) {
-            self.graph.add_edge(operand.node, id, Port { output: operand.output, input });
-        }
+        self.set_operands(id, operands);
         id
     }
 
@@ -31,6 +29,17 @@ impl Net {
     /// Puts another operator in a node's place; operands and users stay.
     pub fn set_op(&mut self, id: NodeId, op: Op) {
         self.graph[id].op = op;
+    }
+
+    /// Lets a node take `operands` instead of what it took.
+    pub fn set_operands(&mut self, id: NodeId, operands: &[ValueId]) {
+        let old: Vec<_> = self.graph.edges_directed(id, Direction::Incoming).map(|edge| edge.id()).collect();
+        for edge in old {
+            self.graph.remove_edge(edge);
+        }
+        for (input, operand) in (0u32..).zip(operands) {
+            self.graph.add_edge(operand.node, id, Port { output: operand.output, input });
+        }
     }
 
     /// Lets everything that uses `old`, outputs included, use `new`.

@@ -69,7 +69,21 @@ impl Imported {
 }
 
 /// Names that exporters give to every graph.
-const GENERIC: [&str; 7] = ["net", "net_", "graph", "main_graph", "torch_jit", "torch_jit_export", "tf2onnx"];
+const GENERIC: [&str; 10] = [
+    "net",
+    "net_",
+    "graph",
+    "main_graph",
+    "torch_jit",
+    "torch_jit_export",
+    "tf2onnx",
+    "paddle_onnx",
+    "Model_from_PaddlePaddle",
+    "PaddlePaddle_Graph_in_PIR_mode",
+];
+
+/// What free sizes may have to be multiples of: the strides of nets.
+const MULTIPLES: [u64; 6] = [2, 4, 8, 16, 32, 64];
 
 /// Reads a model from its file, and tensors from files beside it.
 ///
@@ -106,15 +120,8 @@ fn imported(
         model.metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let head = metadata.get(head::KEY).and_then(|text| head::Head::read(text));
     let divisors = head.as_ref().map(head::Head::divisors).unwrap_or_default();
-    let mut reading = lower::Reading { fixed: options.fixed.clone(), unbatched: false, divisors };
-    let mut made = match lower::lower(&model, external(), &reading) {
-        // Where nodes work across the first axis of tensors that have at most three, that may be no batch.
-        Err(OnnxError::Unfit(nodes)) => {
-            reading.unbatched = true;
-            lower::lower(&model, external(), &reading).map_err(|_| OnnxError::Unfit(nodes))?
-        }
-        made => made?,
-    };
+    let reading = lower::Reading { fixed: options.fixed.clone(), divisors, multiple: 1, unbatched: false };
+    let mut made = lowered(&model, external, reading)?;
     tidy::tidy(&mut made)?;
     names::name(&mut made);
     scopes::scopes(&mut made);
@@ -126,6 +133,31 @@ fn imported(
         weights.set_metadata(key, value);
     }
     Ok(Imported { net: made.net, shapes: made.shapes, weights, metadata, turned: made.turned })
+}
+
+/// The layers of a model, read in one of several ways: the first that succeeds, or what is wrong with the first.
+fn lowered(
+    model: &proto::Model,
+    external: impl Fn() -> tensor::External,
+    mut reading: lower::Reading,
+) -> Result<lower::Lowered, OnnxError> {
+    let first = match lower::lower(model, external(), &reading) {
+        Err(OnnxError::Unfit(nodes)) => nodes,
+        made => return made,
+    };
+    // Maps that are made smaller and larger again may meet at some free sizes only: at multiples of what they are divided by.
+    if lower::has_free_sizes(model)? {
+        for multiple in MULTIPLES {
+            reading.multiple = multiple;
+            if let Ok(made) = lower::lower(model, external(), &reading) {
+                return Ok(made);
+            }
+        }
+    }
+    // Where nodes work across the first axis of tensors that have at most three, that may be no batch.
+    reading.multiple = 1;
+    reading.unbatched = true;
+    lower::lower(model, external(), &reading).map_err(|_| OnnxError::Unfit(first))
 }
 
 /// The tensors by path and leaf.

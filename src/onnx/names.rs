@@ -171,13 +171,27 @@ fn parts(made: &Lowered, id: NodeId) -> Vec<String> {
     parts
 }
 
+/// What exporters put behind the name of a tensor that they have changed.
+const CHANGED: &[&str] =
+    &["_deepcopy", "_weights_fused_bn", "_bias_fused_bn", "_quantized", "_dequantized", "_DequantizeLinear"];
+/// What TensorFlow puts behind the name of a layer for what it computes.
+const STEPS: &[&str] = &["ReadVariableOp", "BiasAdd", "Conv2D", "MatMul", "depthwise", "FusedBatchNormV3"];
+
 /// `layer1.0.conv1` of `layer1.0.conv1.weight`, `conv1`, `7x7_s2` of `conv1/7x7_s2_w_0`.
 fn of_tensor(name: &str) -> Vec<String> {
     if name.starts_with("onnx::") || name.starts_with("val_") || name.starts_with("const") || is_number(name) {
         return Vec::new();
     }
     let name = name.split_once(':').map_or(name, |(name, _)| name);
+    let end = CHANGED.iter().filter_map(|suffix| name.rfind(suffix)).min().filter(|&end| 0 < end);
+    let name = &name[..end.unwrap_or(name.len())];
+    if end.is_some() && plain(name).is_empty() {
+        return Vec::new();
+    }
     let mut parts: Vec<String> = split(name);
+    while 1 < parts.len() && parts.last().is_some_and(|last| STEPS.contains(&last.as_str())) {
+        parts.pop();
+    }
     let Some(last) = parts.pop() else { return parts };
     let mut tokens: Vec<&str> = if LEAVES.contains(&last.as_str()) { vec![&last] } else { last.split('_').collect() };
     let is_leaf = |token: &str| LEAVES.contains(&token);
@@ -226,10 +240,11 @@ fn of_node(name: &str) -> Vec<String> {
 
 /// The name of a node that is a name and no number given to an operator.
 fn plain(name: &str) -> Vec<String> {
-    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_' || c == '.');
     let numbered = letters.len() < name.len()
         && (letters.len() <= 1
             || letters.starts_with("node_")
+            || letters.starts_with("p2o.")
             || letters.chars().next().is_some_and(char::is_uppercase));
     if numbered || letters.is_empty() { Vec::new() } else { split(name) }
 }

@@ -307,7 +307,11 @@ fn size_of(message: Message<'_>) -> Result<Size<'_>, OnnxError> {
     let mut size = Size::Named("");
     for field in fields(message) {
         match field? {
-            (1, value) => size = Size::Known(value.int()?),
+            // Older exporters of Paddle write -1 for a size that is free.
+            (1, value) => {
+                let value = value.int()?;
+                size = if value == -1 { Size::Named("") } else { Size::Known(value) };
+            }
             (2, name) => size = Size::Named(name.text()?),
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! What exporters take apart, put together again: passes over a net that has just been read, each a function that says
-//! whether it changed something.
+//! whether it changed something. A pass changes nodes or takes them away and adds none, so that a node stays behind those
+//! that it takes, as a text has them.
 
 use crate::ir::{NodeId, ValueId};
 use crate::op::Op;
@@ -21,9 +22,10 @@ type Pass = fn(&mut Lowered, NodeId) -> bool;
 /// # Errors
 /// When the net does not fit together afterwards, which is a fault of a pass.
 pub fn tidy(made: &mut Lowered) -> Result<(), OnnxError> {
-    const PASSES: [Pass; 7] = [
+    const PASSES: [Pass; 8] = [
         scale_into_layer,
         scale_of_image,
+        constants,
         pad_into_conv,
         stride_into_shortcut,
         product_with_gate,
@@ -144,6 +146,20 @@ fn scale_of_image(made: &mut Lowered, id: NodeId) -> bool {
     true
 }
 
+/// A product with constants and then a sum are one layer.
+fn constants(made: &mut Lowered, id: NodeId) -> bool {
+    let Op::Affine(Affine { scale, shift }) = made.net.node(id).op.clone() else { return false };
+    let Some(before) = only_operand(made, id, 0) else { return false };
+    let Op::Affine(first) = made.net.node(before).op.clone() else { return false };
+    if scale != [1.0] || first.shift != [0.0] {
+        return false;
+    }
+    made.net.set_op(id, Affine { shift, ..first }.into());
+    let operand = made.net.operands(before)[0];
+    replace(made, before, operand);
+    true
+}
+
 /// Zeros around the operand of a convolution are its own padding.
 fn pad_into_conv(made: &mut Lowered, id: NodeId) -> bool {
     let Op::Conv(conv) = made.net.node(id).op.clone() else { return false };
@@ -201,13 +217,20 @@ fn product_with_gate(made: &mut Lowered, id: NodeId) -> bool {
     false
 }
 
-/// Puts a pointwise function of a value in the place of a node.
+/// Makes a node a pointwise function of a value, and takes away what it took and nothing else needs.
 fn become_function(made: &mut Lowered, id: NodeId, op: Activation, x: ValueId) {
-    let node = made.net.node(id).clone();
-    let new = made.net.append(crate::ir::Node { op: op.into(), path: format!("{}_", node.path), ..node }, &[x]);
-    let origin = made.origins.get(&id).cloned();
-    made.origins.extend(origin.map(|origin| (new, origin)));
-    replace(made, id, new.into());
+    let mut unneeded = made.net.operands(id);
+    made.net.set_op(id, op.into());
+    made.net.set_operands(id, &[x]);
+    while let Some(ValueId { node, .. }) = unneeded.pop() {
+        let shown = made.net.outputs.iter().any(|output| output.value.node == node);
+        let is_free = made.net.contains(node) && made.net.users(node).is_empty() && !shown;
+        if is_free && !matches!(made.net.node(node).op, Op::Input(_)) {
+            unneeded.extend(made.net.operands(node));
+            made.net.remove(node, None);
+            made.params.remove(&node);
+        }
+    }
 }
 
 /// `b * tanh(a * x)` is tanh with a slope and a scale.

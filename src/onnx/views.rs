@@ -21,7 +21,6 @@ pub fn view(op_type: &str, opset: i64, attrs: &Attributes, args: &[Arg]) -> Opti
         "Transpose" => view.transposed(),
         "Squeeze" => view.squeezed(),
         "Unsqueeze" => view.unsqueezed(),
-        "Expand" => view.expanded(),
         _ => return None,
     };
     Some(axes.map(|axes| Arg::Live(Live { axes, ..live.clone() })))
@@ -122,17 +121,5 @@ impl View<'_> {
         Ok(Axes(
             (0..rank).map(|at| if new.contains(&at) { Vec::new() } else { old.next().unwrap_or_default() }).collect(),
         ))
-    }
-
-    /// To the sizes it has already.
-    fn expanded(&self) -> Result<Axes, Unfit> {
-        let sizes = self.import().weight(1, "list of sizes")?.to_sizes();
-        let sizes = sizes.ok_or_else(|| Unfit::new("its sizes are no integers"))?;
-        let dims = self.live.axes.dims()?;
-        let surplus = dims.len().checked_sub(sizes.len()).ok_or_else(|| Unfit::new("it adds axes"))?;
-        if sizes.iter().zip(&dims[surplus..]).any(|(size, dim)| *size != Dim::ONE && size != dim) {
-            return Err(Unfit::new("it repeats the net's numbers"));
-        }
-        Ok(self.live.axes.clone())
     }
 }

@@ -1,5 +1,6 @@
 //! Elementwise sum: where a skip connection joins (He et al. 2015, arXiv:1512.03385).
 
+use super::affine::Affine;
 use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
@@ -70,7 +71,7 @@ impl Operator for Add {
         (0..g.inputs().len()).for_each(|at| g.set(Wrt::Operand(at), incoming));
     }
 
-    const ONNX: &'static [&'static str] = &["Add", "Sum"];
+    const ONNX: &'static [&'static str] = &["Add", "Sum", "Mean"];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let lives = node.lives()?;
@@ -79,7 +80,11 @@ impl Operator for Add {
             return Ok(());
         }
         let lives = node.alike(lives)?;
-        let made = node.emit_one(Add, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
+        let mut made = node.emit_one(Add, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
+        if node.op_type == "Mean" {
+            let share = Affine { scale: vec![1.0 / lives.len() as f64], shift: vec![0.0] };
+            made = node.emit_one(share, &[&made], Vec::new())?;
+        }
         node.result(Live { axes: lives[0].axes.clone(), ..made });
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Operator for Affine {
         }
         let (x, constant, first) = node.live_and_known()?;
         let value = constant.scalar().filter(|_| constant.dims().len() <= x.axes.rank());
-        let value = value.ok_or_else(|| Unfit::new("its constant is not one number"))?;
+        let value = value.ok_or_else(|| node.decline("its constant is not one number"))?;
         let values = [onnx::shortest(f64::from(value))];
         let each = |change: fn(f64) -> f64| values.iter().map(|&value| change(value)).collect::<Vec<f64>>();
         let (scale, shift) = match (node.op_type, first) {

@@ -82,11 +82,11 @@ impl Operator for ChannelScale {
     /// A product or a sum with one number for each channel.
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let (x, constant, first) = node.live_and_known()?;
-        if first && matches!(node.op_type, "Sub" | "Div") {
-            return Err(Unfit::new("it takes a constant minus a value, or divided by one, for each channel"));
+        if first && node.op_type == "Div" {
+            return Err(Unfit::new("it divides a constant by a value"));
         }
         if constant.elements() == Some(1) {
-            return Err(Unfit::new("its constant is one number"));
+            return Err(node.decline("its constant is one number"));
         }
         let x = node.whole(&x)?;
         let values = node.per_channel(constant, &x).ok_or_else(|| {
@@ -101,6 +101,7 @@ impl Operator for ChannelScale {
             "Mul" => (of(&|value| value), None),
             "Div" => (of(&f32::recip), None),
             "Add" => (of(&|_| 1.0), of(&|value| value)),
+            "Sub" if first => (of(&|_| -1.0), of(&|value| value)),
             _ => (of(&|_| 1.0), of(&|value| -value)),
         };
         let weight = weight.ok_or_else(|| Unfit::new("it has too many channels"))?;

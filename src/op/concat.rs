@@ -97,9 +97,12 @@ impl Operator for Concat {
         }
     }
 
-    const ONNX: &'static [&'static str] = &["Concat"];
+    const ONNX: &'static [&'static str] = &["Concat", "Tile"];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if node.op_type == "Tile" {
+            return tiled(node);
+        }
         let lives = node.lives()?;
         let rank = lives.first().map_or(0, |live| live.axes.rank());
         let at = node.axis_at(node.attrs.int("axis", 1)?, rank)?;
@@ -121,6 +124,25 @@ impl Operator for Concat {
         g.last("Concat", operands, vec![("axis", Attr::Int(self.axis as i64 + 1))]);
         Ok(())
     }
+}
+
+/// A value several times behind itself.
+fn tiled(node: &mut Import) -> Result<(), Unfit> {
+    const MOST: i64 = 1024;
+    let x = node.live(0)?;
+    let mut x = node.whole(&x)?;
+    let times = node.weight(1, "list of numbers")?.ints().filter(|times| times.len() == x.axes.rank());
+    let times = times.ok_or_else(|| Unfit::new("its numbers of times are not one for each axis"))?;
+    for (at, times) in times.into_iter().enumerate().filter(|&(_, times)| times != 1) {
+        if !(1..=MOST).contains(&times) {
+            return Err(Unfit::new(format!("it repeats an axis {times} times")));
+        }
+        let axis = node.axis_of(&x, at)?;
+        let made = node.emit_one(Concat { axis }, &vec![&x; times as usize], Vec::new())?;
+        x = Live { axes: x.axes.resized(&made.shape), ..made };
+    }
+    node.result(x);
+    Ok(())
 }
 
 #[cfg(test)]

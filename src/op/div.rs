@@ -86,7 +86,10 @@ impl Operator for Div {
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let lives = node.lives()?;
-        let lives = node.with_equal_axes(lives)?;
+        let mut lives = node.with_equal_axes(lives)?;
+        if Div.infer(&lives.iter().map(|live| live.shape.clone()).collect::<Vec<_>>()).is_err() {
+            lives = node.alike(lives)?;
+        }
         let axes = lives[0].axes.clone();
         let made = node.emit_one(Div, &lives.iter().collect::<Vec<_>>(), Vec::new())?;
         node.result(Live { axes, ..made });

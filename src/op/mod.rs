@@ -401,6 +401,8 @@ ops! {
     flatten::Flatten,
     /// The same elements under other sizes.
     reshape::Reshape,
+    /// The axes of a map in another order.
+    permute::Permute,
     /// Cells added around height and width.
     pad::Pad,
     /// Height and width resampled.

@@ -94,7 +94,10 @@ impl Operator for Mul {
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let lives = node.lives()?;
-        let lives = node.with_equal_axes(lives)?;
+        let mut lives = node.with_equal_axes(lives)?;
+        if Mul.infer(&lives.iter().map(|live| live.shape.clone()).collect::<Vec<_>>()).is_err() {
+            lives = node.alike(lives)?;
+        }
         let widest = lives.iter().find(|live| live.shape.0.get(1..).is_some_and(|plane| plane.iter().any(|size| *size != Dim::ONE)));
         let axes = widest.unwrap_or(&lives[0]).axes.clone();
         let made = node.emit_one(Mul, &lives.iter().collect::<Vec<_>>(), Vec::new())?;

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
 use super::axis::{self, undecided};
 use super::geom::inside;
 use super::gradient::{Backward, GradBuilder, Wrt, fill};
+use super::slice::Slice;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use super::onnx::{self, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
@@ -132,16 +133,27 @@ impl Operator for Pad {
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let x = node.live(0)?;
-        let x = node.whole(&x)?;
+        let mut x = node.whole(&x)?;
         let mut sides = [0u64; 4];
         for (at, before, after) in node.pads(x.axes.rank())? {
             let axis = node.axis_of(&x, at)?;
-            if axis == 0 {
+            // Negative numbers cut positions off.
+            if before < 0 || after < 0 {
+                if node.attrs.text("mode", "constant")? != "constant" {
+                    return Err(Unfit::new("it mirrors or repeats a map that it cuts"));
+                }
+                let [start, cut] = [before, after].map(|side| if side < 0 { side.unsigned_abs() } else { 0 });
+                let op = Slice { start, end: x.shape.0[axis].sub(&Dim::from(cut))?, axis };
+                let made = node.emit_one(op, &[&x], Vec::new())?;
+                x = Live { axes: x.axes.resized(&made.shape), ..made };
+            }
+            let [before, after] = [before, after].map(|side| u64::try_from(side).unwrap_or(0));
+            if axis == 0 && [before, after] != [0, 0] {
                 return Err(Unfit::new("it pads the channels"));
             }
-            let wrong = || Unfit::new("it pads by negative numbers, which cuts cells off");
-            (sides[axis - 1], sides[axis + 1]) =
-                (u64::try_from(before).map_err(|_| wrong())?, u64::try_from(after).map_err(|_| wrong())?);
+            if let Some(side) = axis.checked_sub(1) {
+                (sides[side], sides[side + 2]) = (before, after);
+            }
         }
         let value = node.pad_value()?;
         let fill = match node.attrs.text("mode", "constant")? {

@@ -3,7 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, words};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, Window, geom};
-use super::onnx::{Attr, Export, Import, Unfit};
+use super::onnx::{Atom, Attr, Axes, Export, Import, Of, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -197,6 +197,73 @@ impl Operator for PixelShuffle {
 }
 
 /// A size that has to divide.
+impl PixelShuffle {
+    /// The shuffle that brings the elements of a value into the order of these axes, and the axes on its result. Exporters
+    /// cut the channels, or height and width, turn the parts and join them.
+    pub fn of_axes(axes: &Axes, shape: &Shape) -> Option<(PixelShuffle, Axes)> {
+        let atoms: Vec<&Atom> = axes.atoms().into_iter().filter(|atom| atom.of != Of::Batch).collect();
+        let [c, h, w] = shape.0.as_slice() else { return None };
+        let (c, size) = (c.as_u64()?, |at: usize| atoms.get(at).and_then(|atom| atom.size.as_u64()));
+        // Each atom with the axis of the result on which it lies, its size and step there, and its step on its own axis.
+        let mut found: Option<(PixelShuffle, Vec<[u64; 2]>)> = None;
+        for way in [Way::ToSpace, Way::ToDepth] {
+            for order in [ChannelOrder::Crd, ChannelOrder::Dcr] {
+                for alone in [false, true] {
+                    // Where each of channel, row in the square, column in it, height and width stands among the atoms.
+                    let [channel, row, col, high, wide] = match (way, order, alone) {
+                        (Way::ToSpace, _, false) => [0, 2, 4, 1, 3],
+                        (Way::ToSpace, _, true) => [9, 1, 3, 0, 2],
+                        (Way::ToDepth, ChannelOrder::Crd, false) => [0, 1, 2, 3, 4],
+                        (Way::ToDepth, ChannelOrder::Dcr, false) => [2, 0, 1, 3, 4],
+                        (Way::ToDepth, _, true) => [9, 0, 1, 2, 3],
+                    };
+                    let (Some(factor), true) = (size(row), atoms.len() == if alone { 4 } else { 5 }) else { continue };
+                    let cells = factor.checked_mul(factor)?;
+                    // The channels of the map that has few, and where on the axis of the many each of them stands.
+                    let few = if way == Way::ToSpace { c / cells } else { c };
+                    let [on_channel, on_row, on_col] = match order {
+                        ChannelOrder::Crd => [cells, factor, 1],
+                        ChannelOrder::Dcr => [1, factor.checked_mul(few)?, few],
+                    };
+                    let deep = [(channel, 0, on_channel), (row, 0, on_row), (col, 0, on_col), (high, 1, 1), (wide, 2, 1)];
+                    let spread = [(channel, 0, 1), (row, 1, 1), (col, 2, 1), (high, 1, factor), (wide, 2, factor)];
+                    let (from, to) = if way == Way::ToSpace { (deep, spread) } else { (spread, deep) };
+                    let lies = |&(at, axis, step): &(usize, usize, u64)| {
+                        atoms.get(at).is_none_or(|atom| atom.of == Of::Axis(axis) && atom.step == step)
+                    };
+                    let sizes = [(col, factor), (channel, few)];
+                    let fits = sizes.iter().all(|&(at, wanted)| size(at).is_none_or(|size| size == wanted));
+                    let complete = match way {
+                        Way::ToSpace => few.checked_mul(cells) == Some(c) && (!alone || few == 1)
+                            && atoms[high].size == *h && atoms[wide].size == *w,
+                        Way::ToDepth => !alone || few == 1,
+                    };
+                    if from.iter().all(lies) && fits && complete && found.is_none() {
+                        let mut steps = vec![[0, 0]; atoms.len()];
+                        for (at, axis, step) in to {
+                            if let Some(place) = steps.get_mut(at) {
+                                *place = [axis as u64, step];
+                            }
+                        }
+                        found = Some((PixelShuffle { factor, order, way }, steps));
+                    }
+                }
+            }
+        }
+        let (op, steps) = found?;
+        let mut steps = steps.into_iter();
+        let mut moved = |atom: &Atom| match (atom.of, steps.next()) {
+            (Of::Axis(_), Some([axis, step])) => Atom { of: Of::Axis(axis as usize), size: atom.size.clone(), step },
+            _ => atom.clone(),
+        };
+        let moved_axes = axes.0.iter().map(|axis| {
+            axis.iter().map(|atom| if atom.of == Of::Batch { atom.clone() } else { moved(atom) }).collect()
+        });
+        let axes = Axes(moved_axes.collect()).rejoined();
+        axes.in_order().then_some((op, axes))
+    }
+}
+
 fn divided(size: &Dim, by: u64, what: &str) -> Result<Dim, ShapeError> {
     match size.exact_div(by) {
         Err(DimError::NotDivisible { value, .. }) => {

@@ -91,10 +91,13 @@ impl Operator for Slice {
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
     }
 
-    const ONNX: &'static [&'static str] = &["Slice"];
+    const ONNX: &'static [&'static str] = &["Slice", "Gather"];
 
     /// A layer for each axis that is cut. Every so many-th position of height and width is a pooling of single cells.
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if node.op_type == "Gather" {
+            return gathered(node);
+        }
         let x = node.live(0)?;
         let mut x = node.whole(&x)?;
         let mut stride = [1, 1];
@@ -121,6 +124,46 @@ impl Operator for Slice {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         g.sliced(&[self.axis as i64 + 1], &[self.start.into()], std::slice::from_ref(&self.end))
     }
+}
+
+/// Positions of an axis, picked by constants: stretches of them, behind one another.
+fn gathered(node: &mut Import) -> Result<(), Unfit> {
+    const MOST: usize = 1024;
+    let x = node.live(0)?;
+    let x = node.whole(&x)?;
+    let at = node.axis_at(node.attrs.int("axis", 0)?, x.axes.rank())?;
+    let axis = node.axis_of(&x, at)?;
+    let indices = node.weight(1, "list of positions")?;
+    let size = x.shape.0[axis].as_u64().ok_or_else(|| Unfit::new("it picks from an axis whose size is not known"))?;
+    let picked = indices.ints().filter(|picked| !picked.is_empty() && picked.len() <= MOST);
+    let picked = picked.ok_or_else(|| Unfit::new("its positions are no integers, or too many"))?;
+    let mut stretches: Vec<[u64; 2]> = Vec::new();
+    for position in picked {
+        let position = if position < 0 { position.saturating_add_unsigned(size) } else { position };
+        let position = u64::try_from(position).ok().filter(|&position| position < size);
+        let position = position.ok_or_else(|| Unfit::new("it picks a position outside its operand"))?;
+        match stretches.last_mut() {
+            Some(stretch) if stretch[1] == position => stretch[1] += 1,
+            _ => stretches.push([position, position + 1]),
+        }
+    }
+    let mut parts = Vec::new();
+    for &[start, end] in &stretches {
+        let whole = [start, end] == [0, size];
+        parts.push(if whole { x.clone() } else { node.emit_one(Slice { start, end: end.into(), axis }, &[&x], Vec::new())? });
+    }
+    let made = match parts.as_slice() {
+        [only] => only.clone(),
+        all => node.emit_one(super::concat::Concat { axis }, &all.iter().collect::<Vec<_>>(), Vec::new())?,
+    };
+    let mut axes = x.axes.resized(&made.shape);
+    match indices.dims().as_slice() {
+        [] => _ = axes.0.remove(at),
+        [_] => {}
+        _ => return Err(Unfit::new("its positions are no list")),
+    }
+    node.result(Live { axes, ..made });
+    Ok(())
 }
 
 impl Backward for Slice {

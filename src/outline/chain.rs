@@ -82,7 +82,15 @@ impl Builder<'_> {
                 continue;
             } else {
                 left.retain(|&id| id != next);
-                items.push(Item::Wired(next));
+                match self.net.operands(next).as_slice() {
+                    // Others that take the value above do so by name.
+                    [only] if Some(*only) == above => items.push(Item::Layer(next)),
+                    &[from] => {
+                        items.push(Item::From(from, vec![Item::Layer(next)]));
+                        continue;
+                    }
+                    _ => items.push(Item::Wired(next)),
+                }
                 above = Some(next.into());
             }
             if outermost {

@@ -71,11 +71,16 @@ impl Writer<'_> {
             match self.run(items, at, scope) {
                 Some((part, end)) => {
                     let inner: Vec<String> = scope.iter().cloned().chain([part.clone()]).collect();
+                    let last = items[end - 1].nodes().last().copied().map(ValueId::from);
+                    let named = last.filter(|value| self.named.contains(value));
+                    // A group that is all of a scope has its label, and needs none for its value.
+                    let whole = named.filter(|value| {
+                        matches!(&items[at..end], [Item::Group(..)]) && !is_labelled(self.net, value.node)
+                    });
+                    whole.inspect(|value| _ = self.named.remove(value));
                     let mut statements = self.body(&items[at..end], &inner);
-                    let last = items[end - 1].nodes().last().copied();
-                    if let Some(value) = last.map(ValueId::from).filter(|value| self.named.contains(value)) {
-                        self.finals.insert(value, inner.clone());
-                    }
+                    self.named.extend(whole);
+                    named.map(|value| self.finals.insert(value, inner.clone()));
                     let is_group = matches!(
                         statements.as_slice(),
                         [Statement { label: None, what: What::Group { .. } | What::From { .. }, .. }]
@@ -93,7 +98,15 @@ impl Writer<'_> {
                     at = end;
                 }
                 None => {
-                    let statement = self.statement(&items[at], scope);
+                    let mut statement = self.statement(&items[at], scope);
+                    // The label of a group is a scope of its layers. Where these stand elsewhere, a line below names the value.
+                    if let (Some(label), Item::Group(join, _)) = (&statement.label, &items[at])
+                        && !self.labelled(&items[at]).iter().all(|id| id == join || self.is_below(*id, scope, label))
+                    {
+                        let label = statement.label.take();
+                        body.push(statement);
+                        statement = Statement { label, what: identity(), ..Statement::default() };
+                    }
                     body.push(statement);
                     at += 1;
                 }
@@ -135,6 +148,12 @@ impl Writer<'_> {
         item.nodes().into_iter().filter(|&id| is_labelled(self.net, id)).collect()
     }
 
+    /// Whether the path of a layer is one below a label in this scope.
+    fn is_below(&self, id: NodeId, scope: &[String], label: &str) -> bool {
+        let own = parts(self.net, id);
+        own.strip_prefix(scope).and_then(|rest| rest.first()).is_some_and(|first| first == label)
+    }
+
     /// The scope below this one that all labelled layers of an item stand in.
     fn scope_of(&self, item: &Item, scope: &[String]) -> Option<String> {
         let mut labelled = self.labelled(item).into_iter().map(|id| parts(self.net, id));
@@ -174,10 +193,7 @@ impl Writer<'_> {
     fn branch(&mut self, items: &[Item], scope: &[String]) -> Statement {
         let mut body = self.body(items, scope);
         match body.len() {
-            0 => Statement {
-                what: What::Layer { layer: "identity", args: Vec::new(), operands: Vec::new() },
-                ..Statement::default()
-            },
+            0 => Statement { what: identity(), ..Statement::default() },
             1 => body.swap_remove(0),
             _ => Statement { what: What::Chain { numbered: false, body }, ..Statement::default() },
         }
@@ -226,6 +242,9 @@ impl Writer<'_> {
         let mut shape = None;
         let mut at = 0;
         for statement in body {
+            if statement.what == identity() {
+                continue;
+            }
             // How many items a statement stands for, by the layers in it.
             let count = layers(statement);
             let mut seen = 0;
@@ -248,6 +267,10 @@ impl Writer<'_> {
             }
         }
     }
+}
+
+fn identity() -> What {
+    What::Layer { layer: "identity", args: Vec::new(), operands: Vec::new() }
 }
 
 /// The layers of the net that a statement makes.

@@ -35,10 +35,7 @@ impl<'a> Lowering<'a> {
         let wrong =
             |what: String| OnnxError::wrong(what, "fix the input's sizes in the model, or give its value with --fix");
         if input.element != 0 && !is_float(input.element) {
-            // An input that nobody needs does no harm, and one that is needed is named there.
-            return Ok(Value::Failed).inspect(|_| {
-                self.report(input.name, "Input", "it holds no floats; fix it with --fix");
-            });
+            return Ok(Value::Integers);
         }
         let Some(dims) = &input.dims else { return Err(wrong(format!("input `{name}` has no shape"))) };
         if dims.len() > 8 {
@@ -52,16 +49,21 @@ impl<'a> Lowering<'a> {
                 Size::Named(_) if at == 0 && !self.reading.unbatched => Dim::symbol(BATCH, 1),
                 Size::Named(text) => {
                     let name = symbol(text, at, dims.len());
-                    Dim::symbol(&name, self.reading.divisors.get(&name).copied().unwrap_or(1))
+                    Dim::symbol(&name, self.reading.divisors.get(&name).copied().unwrap_or(self.reading.multiple))
                 }
             });
         }
+        let free: Vec<String> = sizes.iter().flat_map(Dim::symbols).filter(|name| name != BATCH).collect();
         let batch = (!self.reading.unbatched && !sizes.is_empty()).then(|| sizes.remove(0));
         let (shape, axes) = input_shape(batch.as_ref(), sizes, has_channels_last(graph, input.name));
         let path = format!("n{}", self.made.net.len());
         let node = ir::Node { op: Input { shape: shape.clone() }.into(), ..blank(path) };
         let id = self.made.net.append(node, &[]);
         self.made.net.inputs.push(id);
+        if let multiple @ 2.. = self.reading.multiple {
+            let conditions = free.into_iter().map(|name| (id, format!("{name} % {multiple} == 0")));
+            self.made.net.conditions.extend(conditions);
+        }
         self.made.shapes.insert(id, vec![shape.clone()]);
         self.made.origins.insert(id, input.name.into());
         self.values.push(id.into());
@@ -79,7 +81,7 @@ impl<'a> Lowering<'a> {
                 Some(Value::Live(live)) => self.output(output.name, &live.clone()),
                 Some(Value::Failed) if !self.unfit.is_empty() => {}
                 Some(Value::Failed) => self.report(output.name, "Output", "no layer makes it"),
-                Some(Value::Known(_) | Value::Stored(_)) => {
+                Some(Value::Known(_) | Value::Stored(_) | Value::Integers) => {
                     self.report(output.name, "Output", "it depends on no input");
                 }
                 None => {
@@ -97,13 +99,15 @@ impl<'a> Lowering<'a> {
         let attrs = Attributes::default();
         let args = [Arg::Live(live.clone())];
         let mut import = Import::new("Output", self.opset, &attrs, &args, 1);
-        let settled = match import.settled(live) {
-            Ok(settled) => Ok(settled),
-            // Elements in the value's own order are the same under any sizes; whole axes in another order are named.
-            Err(_) if live.axes.starts_with_batch() && (live.axes.in_order() || live.axes.whole(&live.shape)) => {
-                Ok(live.clone())
-            }
-            Err(unfit) => Err(unfit),
+        let is_batched = live.axes.starts_with_batch();
+        let settled = if is_batched && !live.axes.in_order() && live.axes.whole(&live.shape) {
+            // Whole axes in another order are named.
+            Ok(live.clone())
+        } else {
+            // Elements in the value's own order are the same under any sizes.
+            import
+                .settled(live)
+                .or_else(|unfit| if is_batched && live.axes.in_order() { Ok(live.clone()) } else { Err(unfit) })
         };
         match settled {
             Ok(settled) => {
@@ -134,7 +138,8 @@ fn turned(name: &str, live: &Live) -> Option<Turned> {
 /// The symbol of a free size: its name in the model where that may stand in a text, else by its place.
 fn symbol(text: &str, at: usize, rank: usize) -> String {
     let clean: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    let is_name = clean.starts_with(|c: char| c.is_ascii_alphabetic()) && clean != BATCH;
+    let given = ["unk_", "p2oDynamicDimension", "DynamicDimension"].iter().any(|prefix| clean.starts_with(prefix));
+    let is_name = clean.starts_with(|c: char| c.is_ascii_alphabetic()) && clean != BATCH && !given;
     match (rank - at, is_name && !crate::syntax::KEYWORDS.contains(&clean.as_str())) {
         (_, true) => clean,
         (1, false) => "W".to_owned(),

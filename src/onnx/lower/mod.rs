@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::ir::{self, Net, NodeId, ValueId};
 use crate::onnx::error::{OnnxError, UnfitNode, show};
 use crate::onnx::fold::fold;
-use crate::onnx::proto::{Attribute, Function, Graph, Message, Model, Node, tensor_name};
+use crate::onnx::proto::{Attribute, Function, Graph, Message, Model, Node, Size, tensor_name};
 use crate::onnx::tensor::{External, decode};
 use crate::onnx::views::view;
 use crate::op::Op;
@@ -58,6 +58,8 @@ pub struct Turned {
 pub struct Reading {
     /// Inputs that are fixed, so that they are weights or sizes.
     pub fixed: BTreeMap<String, Constant>,
+    /// What free sizes are multiples of.
+    pub multiple: u64,
     /// Whether the first axis of tensors is an axis as any, and the net computes one sample.
     pub unbatched: bool,
     /// What is known to divide free sizes of inputs.
@@ -71,6 +73,8 @@ enum Value {
     Live(Live),
     /// A tensor of the file, not yet looked at.
     Stored(usize),
+    /// An input of integers: no harm unless something takes it.
+    Integers,
     /// What a failed node should have made.
     Failed,
 }
@@ -125,6 +129,16 @@ pub fn lower<'a>(model: &Model<'a>, external: External, reading: &'a Reading) ->
     lowering.body(&graph.nodes, &mut names, &HashMap::new(), 0)?;
     lowering.outputs(&graph, &names)?;
     if lowering.unfit.is_empty() { Ok(lowering.made) } else { Err(OnnxError::Unfit(lowering.unfit)) }
+}
+
+/// Whether an input has a size that the model leaves open, other than its batch.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn has_free_sizes(model: &Model) -> Result<bool, OnnxError> {
+    let graph = Graph::read(model.graph.unwrap_or_default())?;
+    let free = |size: &Size| matches!(size, Size::Named(_));
+    Ok(graph.inputs.iter().any(|input| input.dims.iter().flatten().skip(1).any(free)))
 }
 
 fn opset_of(opsets: &[(&str, i64)]) -> Result<i64, OnnxError> {
@@ -247,6 +261,11 @@ impl<'a> Lowering<'a> {
                     ));
                 }
                 Some(Value::Failed) => None,
+                Some(Value::Integers) => {
+                    self.report(name, "Input", "it holds no floats; fix it with --fix");
+                    names.insert(name, Value::Failed);
+                    None
+                }
                 Some(Value::Known(constant)) => Some(Arg::Known(constant.clone())),
                 Some(Value::Live(live)) => Some(Arg::Live(live.clone())),
                 Some(&Value::Stored(at)) => {
@@ -396,7 +415,15 @@ impl<'a> Lowering<'a> {
         if !node.domain.is_empty() {
             return Ok(Err(Unfit::new(format!("its domain `{}` is not ONNX's own", show(node.domain)))));
         }
-        let attrs = self.attributes(&node.attributes, bound)?;
+        let mut attrs = self.attributes(&node.attributes, bound)?;
+        let placed;
+        let args = if self.opset < 7 && matches!(node.op_type, "Add" | "Sub" | "Mul" | "Div" | "Pow") {
+            placed = placed_by_axis(&attrs, args);
+            attrs = attrs.without(&["broadcast", "axis"]);
+            placed.as_slice()
+        } else {
+            args
+        };
         // Results behind the last that is used need not be made.
         let used = node.outputs.iter().rposition(|name| self.used.contains(name)).map_or(1, |last| last + 1);
         let known: Option<Vec<Option<&Constant>>> = args
@@ -448,7 +475,7 @@ impl<'a> Lowering<'a> {
     /// The layers that an operator makes of a node; each that may express it is asked in turn.
     fn layers(&mut self, node: &Node, attrs: &Attributes, args: &[Arg], used: usize) -> Result<Vec<Value>, Unfit> {
         let importers = Op::importers(node.op_type);
-        let mut reason = None;
+        let (mut reason, mut declined) = (None, None);
         for from_onnx in &importers {
             attrs.reset();
             let mut import = Import::new(node.op_type, self.opset, attrs, args, used);
@@ -459,10 +486,11 @@ impl<'a> Lowering<'a> {
                     }
                     None => return Ok(self.append(node, import)),
                 },
+                Err(unfit) if import.is_declined() => declined = Some(unfit),
                 Err(unfit) => reason = Some(unfit),
             }
         }
-        Err(reason.unwrap_or_else(|| Unfit::new("the language has no such layer")))
+        Err(reason.or(declined).unwrap_or_else(|| Unfit::new("the language has no such layer")))
     }
 
     fn append(&mut self, node: &Node, import: Import) -> Vec<Value> {
@@ -501,6 +529,23 @@ impl<'a> Lowering<'a> {
             Source::Net(at) => self.values[at],
             Source::Emitted(at, output) => ValueId { node: emitted[at], output },
         }
+    }
+}
+
+/// The operands of arithmetic in operator set 6, where `axis` says on which axes of the first the axes of the second lie:
+/// the second with axes of size 1 behind its own.
+fn placed_by_axis(attrs: &Attributes, args: &[Arg]) -> Vec<Arg> {
+    let place = || -> Option<Constant> {
+        let [Arg::Live(first), Arg::Known(second)] = args else { return None };
+        let Some(Attr::Int(axis)) = attrs.get("axis") else { return None };
+        let mut dims = second.dims();
+        let behind = first.axes.rank().checked_sub(usize::try_from(*axis).ok()?)?.checked_sub(dims.len())?;
+        dims.extend(vec![1; behind]);
+        second.reshaped(&dims)
+    };
+    match (args, place()) {
+        ([first, _], Some(second)) => vec![first.clone(), Arg::Known(second)],
+        _ => args.to_vec(),
     }
 }
 

@@ -38,6 +38,13 @@ impl Attributes {
         Attributes { values, seen: RefCell::default() }
     }
 
+    /// The same without those of these names.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Attributes {
+        let kept = self.values.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        Attributes::new(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
     /// The attribute of that name.
     pub fn get(&self, name: &str) -> Option<&Attr> {
         let value = self.values.get(name)?;

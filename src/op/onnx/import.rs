@@ -1,11 +1,20 @@
 //! A node of a model as the rule of an operator sees it, and the layers that the rule makes of it.
 
-use super::{Attributes, Axes, Constant, Unfit};
+use std::cell::Cell;
+
+use super::constant::MAX_SIZES;
+use super::{Attributes, Axes, Constant, Data, Unfit};
 use crate::dim::Dim;
 use crate::op::Op;
+use crate::op::conv::Conv;
 use crate::op::flatten::Flatten;
+use crate::op::geom::{Padding, Windows};
+use crate::op::linear::Linear;
+use crate::op::permute::{Permute, Reordering};
+use crate::op::pixel_shuffle::PixelShuffle;
 use crate::op::reshape::Reshape;
 use crate::op::shuffle::ChannelShuffle;
+use crate::op::upsample::{Mode, Target, Upsample};
 use crate::tensor::Shape;
 
 /// Where a value comes from.
@@ -82,17 +91,30 @@ pub struct Import<'a> {
     args: &'a [Arg],
     emitted: Vec<Emission>,
     results: Vec<Live>,
+    declined: Cell<bool>,
 }
 
 impl<'a> Import<'a> {
     /// A node with its operands.
     pub fn new(op_type: &'a str, opset: i64, attrs: &'a Attributes, args: &'a [Arg], outputs: usize) -> Import<'a> {
-        Import { op_type, opset, attrs, args, outputs, emitted: Vec::new(), results: Vec::new() }
+        let (emitted, results, declined) = (Vec::new(), Vec::new(), Cell::new(false));
+        Import { op_type, opset, attrs, args, outputs, emitted, results, declined }
     }
 
     /// The layers and the results that a rule made.
     pub fn finish(self) -> (Vec<Emission>, Vec<Live>) {
         (self.emitted, self.results)
+    }
+
+    /// Refuses a node that is more the business of another operator, which has a better reason if it refuses too.
+    pub fn decline(&self, reason: impl Into<String>) -> Unfit {
+        self.declined.set(true);
+        Unfit::new(reason)
+    }
+
+    /// Whether the rule has declined.
+    pub fn is_declined(&self) -> bool {
+        self.declined.get()
     }
 
     /// How many operands there are.
@@ -112,7 +134,7 @@ impl<'a> Import<'a> {
     pub fn live(&self, at: usize) -> Result<Live, Unfit> {
         match self.args.get(at) {
             Some(Arg::Live(live)) => Ok(live.clone()),
-            Some(Arg::Known(_)) => Err(Unfit::new(format!("operand {at} is a constant, and a layer takes a value"))),
+            Some(Arg::Known(_)) => Err(self.decline(format!("operand {at} is a constant, and a layer takes a value"))),
             Some(Arg::Absent) | None => Err(Unfit::new(format!("operand {at} is missing"))),
         }
     }
@@ -153,7 +175,7 @@ impl<'a> Import<'a> {
         match self.args {
             [Arg::Live(live), Arg::Known(constant)] => Ok((live.clone(), constant, false)),
             [Arg::Known(constant), Arg::Live(live)] => Ok((live.clone(), constant, true)),
-            _ => Err(Unfit::new("its operands are not a value and a constant")),
+            _ => Err(self.decline("its operands are not a value and a constant")),
         }
     }
 
@@ -259,7 +281,12 @@ impl<'a> Import<'a> {
         };
         let shape = match own {
             [_] | [_, _, _] => Shape(own.to_vec()),
-            [c, w] => Shape(vec![c.clone(), Dim::ONE, w.clone()]),
+            [c, w] => {
+                let flat = Shape(vec![c.clone(), Dim::ONE, w.clone()]);
+                let mut map = self.under(&live, flat)?;
+                map.axes.0.remove(map.axes.rank() - 2);
+                return Ok(map);
+            }
             _ => {
                 return Err(Unfit::new(format!(
                     "its operand has {} axes, and a value is [n] or [c, h, w]",
@@ -287,10 +314,19 @@ impl<'a> Import<'a> {
         if live.axes.in_order() {
             return Ok(live.clone());
         }
-        let Some((op, axes)) = ChannelShuffle::of_axes(&live.axes, &live.shape) else {
+        if let Some((op, axes)) = ChannelShuffle::of_axes(&live.axes, &live.shape) {
+            let made = self.emit_one(op, &[live], Vec::new())?;
+            return Ok(Live { axes, ..made });
+        }
+        if let Some((op, axes)) = PixelShuffle::of_axes(&live.axes, &live.shape) {
+            let made = self.emit_one(op, &[live], Vec::new())?;
+            return Ok(Live { axes, ..made });
+        }
+        let Some(Reordering { cut, permute, axes }) = Permute::of_axes(&live.axes, &live.shape) else {
             return Err(Unfit::new("its operand is transposed in a way that no layer expresses"));
         };
-        let made = self.emit_one(op, &[live], Vec::new())?;
+        let map = self.under(live, cut)?;
+        let made = self.emit_one(permute, &[&map], Vec::new())?;
         Ok(Live { axes, ..made })
     }
 
@@ -338,22 +374,67 @@ impl<'a> Import<'a> {
         (Some(values.len() as u64) == live.shape.0[0].as_u64()).then_some(values)
     }
 
-    /// Values of equal sizes under equal axes, for layers that take one with another.
+    /// Values of equal sizes under equal axes, for layers that take one with another. Where an axis has one position
+    /// and that of another value more, it is spread over them.
     ///
     /// # Errors
-    /// When sizes differ, or one is transposed and another is not.
+    /// When sizes differ otherwise, or axes are transposed in ways that no layer expresses.
     pub fn alike(&mut self, lives: Vec<Live>) -> Result<Vec<Live>, Unfit> {
         let lives = self.with_equal_axes(lives)?;
-        if lives.iter().any(|live| live.shape != lives[0].shape || live.axes != lives[0].axes) {
-            return Err(Unfit::new("its operands have different sizes, and a sum or difference does not broadcast"));
+        let differ = || Unfit::new("its operands have different sizes");
+        let mut target = lives[0].shape.clone();
+        for live in &lives {
+            if live.shape.rank() != target.rank() || live.axes.batch() != lives[0].axes.batch() {
+                return Err(differ());
+            }
+            for (size, own) in target.0.iter_mut().zip(&live.shape.0) {
+                match (size.equals(own) == Some(true), *size == Dim::ONE, *own == Dim::ONE) {
+                    (true, _, _) | (false, false, true) => {}
+                    (false, true, _) => *size = own.clone(),
+                    (false, false, false) => return Err(differ()),
+                }
+            }
         }
-        Ok(lives)
+        // An axis of the tensor is where a value has more than one position on it.
+        let at = |at: usize| lives.iter().map(|live| &live.axes.0[at]).find(|atoms| !atoms.is_empty());
+        let axes = Axes((0..lives[0].axes.rank()).map(|axis| at(axis).cloned().unwrap_or_default()).collect());
+        let spread = |live: &Live| Ok(Live { axes: axes.clone(), ..self.spread(live, &target)? });
+        lives.iter().map(spread).collect()
+    }
+
+    /// A value whose axes of one position have as many as another shape has: copies of height and width, and channels
+    /// as the products with ones.
+    ///
+    /// # Errors
+    /// When the number of channels is not known.
+    pub fn spread(&mut self, live: &Live, to: &Shape) -> Result<Live, Unfit> {
+        let mut made = live.clone();
+        if let ([_, h, w], Some((_, own_h, own_w))) = (to.0.as_slice(), made.shape.chw())
+            && (own_h.equals(h) != Some(true) || own_w.equals(w) != Some(true))
+        {
+            let target = Target::Size([h.clone(), w.clone()]);
+            made = self.emit_one(Upsample { target, mode: Mode::Nearest }, &[&made], Vec::new())?;
+        }
+        if made.shape.0[0].equals(&to.0[0]) != Some(true) {
+            let unknown = || Unfit::new("the number of channels is not known");
+            let out_c = to.0[0].as_u64().filter(|&c| c <= MAX_SIZES as u64).ok_or_else(unknown)?;
+            let dims = if to.rank() == 3 { vec![out_c, 1, 1, 1] } else { vec![out_c, 1] };
+            let ones = Param::new("weight", Constant::new(Data::Fill(dims, 1.0)));
+            made = if to.rank() == 3 {
+                let padding = Padding::Sides([0; 4]);
+                let windows = Windows { kernel: [1; 2], stride: [1; 2], dilation: [1; 2], padding, ceil: false };
+                self.emit_one(Conv { out_c, windows, groups: 1, bias: false }, &[&made], vec![ones])?
+            } else {
+                self.emit_one(Linear { features: out_c, bias: false }, &[&made], vec![ones])?
+            };
+        }
+        Ok(made)
     }
 
     /// Values whose axes lie alike, whatever their sizes.
     ///
     /// # Errors
-    /// When they are transposed differently, or have different numbers of axes.
+    /// When they have different numbers of axes, or are transposed in ways that no layer expresses.
     pub fn with_equal_axes(&mut self, lives: Vec<Live>) -> Result<Vec<Live>, Unfit> {
         if lives.is_empty() {
             return Err(Unfit::new("it has no operands"));
@@ -371,7 +452,7 @@ impl<'a> Import<'a> {
             let mut axes = lives.iter().flat_map(|live| live.axes.0[at].first()).map(|atom| atom.of);
             let first = axes.next();
             if axes.any(|of| Some(of) != first) {
-                return Err(Unfit::new("one of its operands is transposed and another is not"));
+                return lives.iter().map(|live| self.settled(live)).collect();
             }
         }
         if lives.iter().any(|live| live.shape.rank() != lives[0].shape.rank()) {

@@ -1,8 +1,10 @@
 //! Maximum and average over windows, over everything, and over as many parts as the result shall have.
 //!
-//! Shapes and divisors are PyTorch's. `span` says which cells each output position covers; the tests are in `tests`.
+//! Shapes and divisors are PyTorch's. `span` says which cells each output position covers, `reduction` what
+//! ONNX's reductions are; the tests are in `tests`.
 
 mod parts;
+mod reduction;
 pub mod span;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -242,15 +244,20 @@ impl Operator for Pool {
         "GlobalAveragePool",
         "ReduceMean",
         "ReduceMax",
+        "ReduceMin",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "ReduceL1",
+        "ReduceL2",
         "AdaptiveAverage",
     ];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
-        match node.op_type {
-            "ReduceMean" => return reduction(node, Function::Average { count_pad: false }),
-            "ReduceMax" => return reduction(node, Function::Max),
-            "AdaptiveAverage" => return parts::from_onnx(node),
-            _ => {}
+        if node.op_type.starts_with("Reduce") {
+            return reduction::from_onnx(node);
+        }
+        if node.op_type == "AdaptiveAverage" {
+            return parts::from_onnx(node);
         }
         if 1 < node.outputs {
             return Err(Unfit::new("the places of its maxima are used"));
@@ -285,26 +292,23 @@ impl Operator for Pool {
                 None => return parts::to_onnx(self, to, g),
             },
         };
-        let is_max = self.function == Function::Max;
-        if windows.dilation != [1, 1] && g.opset < if is_max { 10 } else { 19 } {
-            let first = if is_max { 10 } else { 19 };
-            return Err(Unfit::new(format!("dilated pooling needs operator set {first}: export with --opset {first} or later")));
+        let (op_type, first_dilated) = if self.function == Function::Max { ("MaxPool", 10) } else { ("AveragePool", 19) };
+        if windows.dilation != [1, 1] && g.opset < first_dilated {
+            return Err(Unfit::new(format!(
+                "dilated windows of {op_type} need operator set {first_dilated}: export with --opset {first_dilated} or later"
+            )));
         }
-        let fitted = onnx::windows::without_ceil(&windows, g.opset, &g.inputs[0], &g.outputs[0]);
-        let counts_more = self.function == Function::Average { count_pad: true };
-        let fitted = fitted.filter(|fitted| !counts_more || fitted.padding == windows.padding);
-        let windows = fitted.ok_or_else(|| {
-            Unfit::new("its last partial windows need operator set 10 and known sizes: export with --opset 10 or later, fix sizes with --set or --shape")
+        // Cells behind the padding never count; where there is none, nothing that is added does.
+        let counts_pad = self.function == Function::Average { count_pad: true } && windows.padding != Padding::Sides([0; 4]);
+        let whole = onnx::windows::without_ceil(&windows, g.opset, &g.inputs[0], &g.outputs[0]);
+        let whole = whole.filter(|whole| !counts_pad || whole.padding == windows.padding).ok_or_else(|| {
+            Unfit::new("its last partial windows are none of ONNX's: leave out `ceil`, or export with --opset 10 or later")
         })?;
-        let mut attrs = onnx::windows::attributes(&windows);
-        if let Function::Average { count_pad } = self.function {
-            if count_pad {
-                attrs.push(("count_include_pad", Attr::Int(1)));
-            }
-            g.unary("AveragePool", attrs);
-        } else {
-            g.unary("MaxPool", attrs);
+        let mut attrs = onnx::windows::attributes(&whole);
+        if counts_pad {
+            attrs.push(("count_include_pad", Attr::Int(1)));
         }
+        g.unary(op_type, attrs);
         Ok(())
     }
 }
@@ -319,56 +323,6 @@ fn averaging(node: &Import) -> Result<Pool, Unfit> {
     // Without padding there is nothing to count, and `count_pad` is left at its default.
     let none = windows.padding == Padding::Sides([0; 4]);
     Ok(Pool { function: Function::Average { count_pad: count_pad || none }, extent: Extent::Windows(windows) })
-}
-
-/// A reduction over height and width, or over one of them.
-fn reduction(node: &mut Import, function: Function) -> Result<(), Unfit> {
-    let x = node.live(0)?;
-    let x = node.whole(&x)?;
-    let rank = x.axes.rank();
-    let listed = match node.known(1, "list of axes")? {
-        Some(axes) => axes.ints(),
-        None => node.attrs.ints("axes")?.map(<[i64]>::to_vec),
-    };
-    let keep = node.attrs.flag("keepdims", true)?;
-    let noop = node.attrs.flag("noop_with_empty_axes", false)?;
-    let listed = listed.filter(|listed| noop || !listed.is_empty()).unwrap_or_else(|| (0..rank as i64).collect());
-    let at = listed.iter().map(|&axis| node.axis_at(axis, rank)).collect::<Result<Vec<_>, _>>()?;
-    let mut over = [false; 3];
-    for &at in at.iter().filter(|&&at| !x.axes.0[at].is_empty()) {
-        over[node.axis_of(&x, at)?] = true;
-    }
-    let [h, w] = match (over, x.shape.chw()) {
-        ([false, true, true], Some(_)) => [None, None],
-        ([false, true, false], Some((_, h, w))) => [h.as_u64(), Some(1)].map(|size| size.filter(|_| *w != Dim::ONE)),
-        ([false, false, true], Some((_, h, w))) => [Some(1), w.as_u64()].map(|size| size.filter(|_| *h != Dim::ONE)),
-        ([false, false, false], _) => [Some(1), Some(1)],
-        _ => return Err(Unfit::new("it reduces other axes than height and width")),
-    };
-    let extent = match (h, w) {
-        (Some(1), Some(1)) => None,
-        (Some(h), Some(w)) => Some(Extent::Windows(Windows {
-            kernel: [h, w],
-            stride: [h, w],
-            dilation: [1, 1],
-            padding: Padding::Sides([0; 4]),
-            ceil: false,
-        })),
-        _ => Some(Extent::Global),
-    };
-    let function = match (function, extent) {
-        (Function::Average { .. }, Some(Extent::Windows(_))) => Function::Average { count_pad: true },
-        (function, _) => function,
-    };
-    let mut made = match extent {
-        Some(extent) => node.emit_one(Pool { function, extent }, &[&x], Vec::new())?,
-        None => x.clone(),
-    };
-    let mut kept = 0..;
-    made.axes = x.axes.resized(&made.shape);
-    made.axes.0.retain(|_| keep || !at.contains(&kept.next().unwrap_or(0)));
-    node.result(made);
-    Ok(())
 }
 
 /// The windows of adaptive pooling, where all parts are equal.

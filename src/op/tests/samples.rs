@@ -209,6 +209,8 @@ pub(super) fn samples() -> Vec<Sample> {
         ("dropout", &[], vector),
         ("dropout", &[("p", f(0.1)), ("channels", Value::Bool(true))], map),
         ("flatten", &[], map),
+        ("permute", &[("order", w("hwc"))], map),
+        ("permute", &[("order", w("cwh"))], map),
         ("reshape", &[("to", ns(&[2, 4, 15]))], map),
         ("reshape", &[("to", Value::List(vec![n(8), Value::Int(Dim::known(-1)), n(5)]))], map),
         ("pad", &[("sides", n(2))], map),

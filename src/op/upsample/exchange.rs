@@ -2,20 +2,21 @@
 
 use super::{Mode, Target};
 use crate::dim::Dim;
-use crate::op::onnx::{Attr, Import, Live, Unfit};
+use crate::op::onnx::{Attr, Axes, Import, Live, Unfit};
 
-/// The sizes that a node resamples to.
-pub(super) fn resize_target(node: &mut Import, x: &Live) -> Result<Target, Unfit> {
+/// The sizes that a node resamples to, and the factors where it gives these.
+pub(super) fn resize_target(node: &mut Import, x: &Live) -> Result<(Target, Option<[f32; 2]>), Unfit> {
+    let nearest = node.attrs.text("mode", "nearest")? == "nearest";
     let attribute = node.attrs.get("scales").cloned();
     if let Some(Attr::Floats(scales)) = attribute {
-        return factors(x, &scales, &[]);
+        return factors(x, &scales, &[], nearest);
     }
     let listed = node.attrs.ints("axes")?.map(<[i64]>::to_vec).unwrap_or_default();
     let axes = listed.iter().map(|&axis| node.axis_at(axis, x.axes.rank())).collect::<Result<Vec<_>, _>>()?;
     let scales_at = if node.op_type == "Upsample" || node.opset < 11 { 1 } else { 2 };
     if let Some(scales) = node.known(scales_at, "list of factors")?.filter(|scales| scales.elements() != Some(0)) {
         let scales: Vec<f32> = scales.to_floats().map(|scales| scales.iter().copied().collect()).unwrap_or_default();
-        return factors(x, &scales, &axes);
+        return factors(x, &scales, &axes, nearest);
     }
     let sizes = node.weight(3, "list of sizes")?;
     let sizes = sizes.to_sizes().ok_or_else(|| Unfit::new("its sizes are no integers"))?;
@@ -27,7 +28,37 @@ pub(super) fn resize_target(node: &mut Import, x: &Live) -> Result<Target, Unfit
             target[spatial(node.axis_of(x, at.min(own.len() - 1))?)?] = size.clone();
         }
     }
-    Ok(Target::Size(target))
+    Ok((Target::Size(target), None))
+}
+
+/// Axes of one position get more of them, as a value is spread over another.
+pub(super) fn expand(node: &mut Import) -> Result<(), Unfit> {
+    let x = node.live(0)?;
+    let sizes = node.weight(1, "list of sizes")?.to_sizes();
+    let sizes = sizes.ok_or_else(|| Unfit::new("its sizes are no integers"))?;
+    let dims = x.axes.dims()?;
+    let surplus = dims.len().checked_sub(sizes.len()).ok_or_else(|| Unfit::new("it adds axes"))?;
+    let grows = |at: usize| at.checked_sub(surplus).is_some_and(|at| sizes[at] != Dim::ONE && sizes[at] != dims[at + surplus]);
+    if !(0..dims.len()).any(grows) {
+        node.result(x);
+        return Ok(());
+    }
+    if x.axes.batch().is_some() && grows(0) {
+        return Err(Unfit::new("it repeats the net's numbers across the batch"));
+    }
+    let (map, rank) = if dims.len() == 2 { (node.settled(&x)?, 2) } else { node.as_map(&x)? };
+    let mut to = map.shape.clone();
+    let first = usize::from(map.axes.batch().is_some());
+    for at in (0..dims.len()).filter(|&at| grows(at)) {
+        // A tensor with three axes has a height of one that it does not show.
+        let axis = if rank == 3 && at == 2 { 2 } else { at - first };
+        let size = to.0.get_mut(axis).filter(|_| dims[at] == Dim::ONE);
+        *size.ok_or_else(|| Unfit::new("it repeats the net's numbers"))? = sizes[at - surplus].clone();
+    }
+    let made = node.spread(&map, &to)?;
+    let made = Live { axes: Axes::plain(map.axes.batch(), &made.shape), ..made };
+    if rank == 2 { node.result(made) } else { node.map_result(made, rank) }
+    Ok(())
 }
 
 /// Height or width, from the axis of a map.
@@ -35,8 +66,14 @@ fn spatial(axis: usize) -> Result<usize, Unfit> {
     axis.checked_sub(1).ok_or_else(|| Unfit::new("it resamples the channels"))
 }
 
-/// The sizes that factors give: as factors where these are whole.
-fn factors(x: &Live, scales: &[f32], axes: &[usize]) -> Result<Target, Unfit> {
+/// The sizes that factors give: as factors where these are whole. What lies between two sizes is rounded down for the
+/// nearest cell only, the place of which is computed from the factor.
+fn factors(
+    x: &Live,
+    scales: &[f32],
+    axes: &[usize],
+    nearest: bool,
+) -> Result<(Target, Option<[f32; 2]>), Unfit> {
     let mut planes = [1.0, 1.0];
     for (at, &scale) in scales.iter().enumerate() {
         let at = if axes.is_empty() { at } else { *axes.get(at).unwrap_or(&usize::MAX) };
@@ -47,7 +84,7 @@ fn factors(x: &Live, scales: &[f32], axes: &[usize]) -> Result<Target, Unfit> {
         }
     }
     if planes.iter().all(|scale| 1.0 <= *scale && scale.fract() == 0.0 && *scale < 65_536.0) {
-        return Ok(Target::Factor(planes.map(|scale| scale as u64)));
+        return Ok((Target::Factor(planes.map(|scale| scale as u64)), Some(planes)));
     }
     let mut sizes = [Dim::ONE, Dim::ONE];
     for at in [0, 1] {
@@ -61,21 +98,66 @@ fn factors(x: &Live, scales: &[f32], axes: &[usize]) -> Result<Target, Unfit> {
             let known = size.as_u64().ok_or_else(|| Unfit::new("a factor that is no integer needs a known size"))?;
             let exact = known as f64 * f64::from(up);
             // Positions are computed from the factor, and here from the sizes: the two agree where both are whole.
-            if exact.fract() != 0.0 || exact < 1.0 {
+            if (exact.fract() != 0.0 && !nearest) || exact < 1.0 {
                 return Err(Unfit::new(format!("{known} cells times {up} are no whole number of cells")));
             }
             Dim::from(exact as u64)
         };
     }
-    Ok(Target::Size(sizes))
+    Ok((Target::Size(sizes), Some(planes)))
+}
+
+/// Whether the nearest cells of a node are those that ours takes, on both axes.
+fn same_cells(node: &Import, x: &Live, target: &Target, scales: Option<[f32; 2]>) -> Result<bool, Unfit> {
+    const MOST: u64 = 65_536;
+    let Target::Size(sizes) = target else { return Ok(false) };
+    let (place, rounding) = positions(node)?;
+    for axis in [0, 1] {
+        let known = x.shape.0[axis + 1].as_u64().zip(sizes[axis].as_u64()).filter(|&(_, to)| 0 < to && to <= MOST);
+        let Some((from, to)) = known else { return Ok(false) };
+        let scale = scales.map_or(to as f32 / from as f32, |scales| scales[axis]);
+        let last = from.saturating_sub(1) as f32;
+        for at in 0..to {
+            let position = match place {
+                "pytorch_half_pixel" if to == 1 => 0.0,
+                "half_pixel" | "pytorch_half_pixel" => (at as f32 + 0.5) / scale - 0.5,
+                "asymmetric" => at as f32 / scale,
+                "align_corners" if to == 1 => 0.0,
+                "align_corners" => at as f32 * last / (to - 1) as f32,
+                _ => return Ok(false),
+            };
+            let cell = match rounding {
+                "round_prefer_floor" => (position - 0.5).ceil(),
+                "round_prefer_ceil" => (position + 0.5).floor(),
+                "floor" => position.floor(),
+                "ceil" => position.ceil(),
+                _ => return Ok(false),
+            };
+            if cell.clamp(0.0, last) as u64 != at * from / to {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Where a node's positions lie, and how it rounds them.
+fn positions<'a>(node: &'a Import) -> Result<(&'a str, &'a str), Unfit> {
+    let legacy = node.op_type == "Upsample" || node.opset < 11;
+    let place = node.attrs.text("coordinate_transformation_mode", if legacy { "asymmetric" } else { "half_pixel" })?;
+    let rounding = node.attrs.text("nearest_mode", if legacy { "floor" } else { "round_prefer_floor" })?;
+    Ok((place, rounding))
 }
 
 /// The mode of a node, where positions lie as one of ours has them.
-pub(super) fn resize_mode(node: &Import, target: &Target) -> Result<Mode, Unfit> {
-    let legacy = node.op_type == "Upsample" || node.opset < 11;
+pub(super) fn resize_mode(
+    node: &Import,
+    x: &Live,
+    target: &Target,
+    scales: Option<[f32; 2]>,
+) -> Result<Mode, Unfit> {
     let mode = node.attrs.text("mode", "nearest")?;
-    let place = node.attrs.text("coordinate_transformation_mode", if legacy { "asymmetric" } else { "half_pixel" })?;
-    let rounding = node.attrs.text("nearest_mode", if legacy { "floor" } else { "round_prefer_floor" })?;
+    let (place, rounding) = positions(node)?;
     let coefficient = node.attrs.float("cubic_coeff_a", -0.75)?;
     if mode == "cubic" && coefficient != -0.75 {
         return Err(Unfit::new(format!("its cubic coefficient is {coefficient} and not -0.75")));
@@ -88,8 +170,9 @@ pub(super) fn resize_mode(node: &Import, target: &Target) -> Result<Mode, Unfit>
     // Between the middles of whole multiples the nearest cell is the one that covers the position.
     let whole = matches!(target, Target::Factor(_));
     match (mode, place, rounding) {
-        ("nearest", "asymmetric", "floor") => Ok(Mode::Nearest),
+        ("nearest", "asymmetric", "floor") if whole || scales.is_none() => Ok(Mode::Nearest),
         ("nearest", "half_pixel" | "pytorch_half_pixel", _) if whole => Ok(Mode::Nearest),
+        ("nearest", _, _) if same_cells(node, x, target, scales)? => Ok(Mode::Nearest),
         // PyTorch's rule differs where a single cell remains.
         ("linear", "pytorch_half_pixel", _) if matches!(target, Target::Size(sizes) if sizes.contains(&Dim::ONE)) => {
             Err(Unfit::new("it leaves one cell, which it takes from the corner"))

@@ -13,7 +13,7 @@ use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis, geom};
 use super::onnx::{self, Attr, Export, Import, Live, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
-use exchange::{resize_mode, resize_target};
+use exchange::{expand, resize_mode, resize_target};
 use taps::{Cubic, Tap};
 
 /// A feature map at another height and width (PyTorch's `interpolate` without antialiasing). Along an axis of `in`
@@ -195,16 +195,19 @@ impl Operator for Upsample {
         g.backward(self, &[Wrt::Operand(0)], &[incoming], &[]);
     }
 
-    const ONNX: &'static [&'static str] = &["Resize", "Upsample"];
+    const ONNX: &'static [&'static str] = &["Resize", "Upsample", "Expand"];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
+        if node.op_type == "Expand" {
+            return expand(node);
+        }
         let x = node.live(0)?;
         let x = node.whole(&x)?;
         if x.shape.rank() != 3 {
             return Err(Unfit::new("it resamples something that is no feature map"));
         }
-        let target = resize_target(node, &x)?;
-        let mode = resize_mode(node, &target)?;
+        let (target, scales) = resize_target(node, &x)?;
+        let mode = resize_mode(node, &x, &target, scales)?;
         let made = node.emit_one(Upsample { target, mode }, &[&x], Vec::new())?;
         let axes = x.axes.resized(&made.shape);
         node.result(Live { axes, ..made });
