@@ -9,7 +9,7 @@ use netc::data::npy;
 use netc::onnx::{ImportOptions, Imported, import, import_bytes};
 use netc::{Compiled, RunOptions, compile_text};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "residual",
     "channels_last",
     "shape_arithmetic",
@@ -20,6 +20,7 @@ const NAMES: [&str; 10] = [
     "pyramid",
     "detector",
     "arithmetic",
+    "formulas",
 ];
 
 fn folder() -> PathBuf {

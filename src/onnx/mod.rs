@@ -6,6 +6,7 @@
 
 pub mod error;
 mod fold;
+mod formulas;
 mod lower;
 mod names;
 mod proto;

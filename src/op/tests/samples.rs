@@ -181,6 +181,8 @@ pub(super) fn samples() -> Vec<Sample> {
         ("exp", &[], map),
         ("log", &[], map),
         ("sqrt", &[], vector),
+        ("pow", &[("exponent", f(1.5))], vector),
+        ("erf", &[], vector),
         ("prelu", &[], map),
         ("prelu", &[("shared", Value::Bool(true))], vector),
         ("add", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
@@ -236,7 +238,8 @@ pub(super) fn samples() -> Vec<Sample> {
 
 /// Seeded numbers for an operand, all above zero where an operator takes no others, or none near zero.
 pub(super) fn operand(op: &Op, len: usize, seed: u64) -> Vec<f32> {
-    let above_zero = matches!(op, Op::Div(_) | Op::Activation(Activation::Log | Activation::Sqrt));
+    let above_zero =
+        matches!(op, Op::Div(_) | Op::Activation(Activation::Log | Activation::Sqrt | Activation::Pow { .. }));
     seeded(len, seed).into_iter().map(|x| if above_zero { x + 2.0 } else { x }).collect()
 }
 
