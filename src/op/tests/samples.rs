@@ -221,6 +221,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ("upsample", &[("factor", ns(&[2, 3]))], map),
         ("upsample", &[("size", ns(&[9, 4])), ("mode", w("bilinear")), ("corners", w("aligned"))], map),
         ("upsample", &[("size", Value::Shape(Shape::known(&[1, 3, 8]))), ("mode", w("bilinear"))], map),
+        ("upsample", &[("factor", ns(&[3, 2])), ("mode", w("bilinear")), ("corners", w("top_left"))], map),
         ("upsample", &[("factor", n(2)), ("mode", w("bicubic"))], map),
         ("upsample", &[("size", ns(&[3, 9])), ("mode", w("bicubic")), ("corners", w("aligned"))], map),
         ("crop", &[("to", ns(&[2, 5]))], map),
