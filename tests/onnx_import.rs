@@ -9,7 +9,7 @@ use netc::data::npy;
 use netc::onnx::{ImportOptions, Imported, import, import_bytes};
 use netc::{Compiled, RunOptions, compile_text};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "residual",
     "channels_last",
     "shape_arithmetic",
@@ -20,6 +20,7 @@ const NAMES: [&str; 10] = [
     "pyramid",
     "detector",
     "arithmetic",
+    "formulas",
 ];
 
 fn folder() -> PathBuf {
@@ -251,6 +252,23 @@ fn files_that_mean_harm_are_refused() {
     std::fs::write(&path, model(&nodes, &[])).unwrap();
     let message = import(&path, &ImportOptions::default()).unwrap_err().to_string();
     assert!(message.contains("outside the model's folder"), "{message}");
+}
+
+/// Another number of operands than a layer takes, and names without a letter.
+#[test]
+fn odd_models_are_read_or_refused() {
+    for (op_type, count) in [("Mul", 1), ("Div", 1), ("Sub", 1), ("Sub", 3), ("Add", 0)] {
+        let bad = node(op_type, &vec!["x"; count], &["y"]);
+        let message = refused(&model(&[field(1, &bad), input("x", &[1, 3, 4, 4]), output("y")], &[]));
+        assert!(message.contains("operands"), "{op_type} {count}: {message}");
+    }
+    let both = field(1, &node("Add", &["", "x"], &["y"]));
+    assert!(refused(&model(&[both, input("x", &[1, 3, 4, 4]), output("y")], &[])).contains("operand 0 is missing"));
+    let nodes = [field(1, &node("Relu", &["_0"], &["$"])), field(1, &node("Abs", &[":0"], &["!"]))];
+    let ends = [input("_0", &[1, 3, 4, 4]), input(":0", &[1, 2]), output("$"), output("!")];
+    let imported = import_bytes(&model(&[nodes.concat(), ends.concat()], &[]), &ImportOptions::default()).unwrap();
+    compiled(&imported, &imported.text());
+    compiled(&imported, &imported.flat_text());
 }
 
 /// Ten thousand layers in a row, as many that share one tensor, and skips three hundred deep: no stack is exhausted and

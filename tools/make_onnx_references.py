@@ -289,9 +289,38 @@ def arithmetic():
     return model(nodes, [1, 3, 10, 8], tensors, opset=13)
 
 
+def formulas():
+    """Norms and functions written out, in the forms of several exporters."""
+    scalars = {"half": 0.5, "one": 1, "two": 2, "three": 3, "root2": np.sqrt(2), "cubic": 0.044715, "root": np.sqrt(2 / np.pi), "eps": 1e-6, "eps5": 1e-5}
+    nodes = [
+        node("Conv", ["x", "stem.weight"], ["c"], pads=[1] * 4),
+        # A norm over the channels, which stand last.
+        node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        node("ReduceMean", ["t"], ["m"], axes=[-1]), node("Sub", ["t", "m"], ["d"]), node("Pow", ["d", "two"], ["q"]),
+        node("ReduceMean", ["q"], ["v"], axes=[-1]), node("Add", ["v", "eps"], ["e"]), node("Sqrt", ["e"], ["s"]), node("Div", ["d", "s"], ["n"]),
+        node("Mul", ["n", "norm.weight"], ["w"]), node("Add", ["w", "norm.bias"], ["b"]), node("Transpose", ["b"], ["h"], perm=[0, 3, 1, 2]),
+        # gelu as PyTorch writes it.
+        node("Div", ["h", "root2"], ["g1"]), node("Erf", ["g1"], ["g2"]), node("Add", ["g2", "one"], ["g3"]), node("Mul", ["h", "g3"], ["g4"]), node("Mul", ["g4", "half"], ["g"]),
+        # gelu with tanh.
+        node("Pow", ["g", "three"], ["t1"]), node("Mul", ["t1", "cubic"], ["t2"]), node("Add", ["g", "t2"], ["t3"]), node("Mul", ["t3", "root"], ["t4"]),
+        node("Tanh", ["t4"], ["t5"]), node("Add", ["t5", "one"], ["t6"]), node("Mul", ["g", "half"], ["t7"]), node("Mul", ["t7", "t6"], ["t8"]),
+        node("Softplus", ["t8"], ["m1"]), node("Tanh", ["m1"], ["m2"]), node("Mul", ["t8", "m2"], ["mish"]),
+        node("GlobalAveragePool", ["mish"], ["p"]), node("Flatten", ["p"], ["f"]),
+        # A norm of a vector, by the inverse of the root.
+        node("ReduceMean", ["f"], ["fm"], axes=[1]), node("Sub", ["f", "fm"], ["fd"]), node("Mul", ["fd", "fd"], ["fq"]), node("ReduceMean", ["fq"], ["fv"], axes=[1]),
+        node("Add", ["fv", "eps5"], ["fe"]), node("Sqrt", ["fe"], ["fs"]), node("Reciprocal", ["fs"], ["fi"]), node("Mul", ["fd", "fi"], ["fn"]),
+        node("Gemm", ["fn", "fc.weight", "fc.bias"], ["y"], transB=1),
+    ]
+    tensors = [
+        weights("stem.weight", 6, 3, 3, 3), weights("norm.weight", 6), weights("norm.bias", 6), weights("fc.weight", 4, 6), weights("fc.bias", 4),
+        *(numpy_helper.from_array(np.float32(value), name) for name, value in scalars.items()),
+    ]
+    return model(nodes, ["n", 3, 6, 5], tensors, opset=13)
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for make in (residual, channels_last, shape_arithmetic, functions, quantised, caffe, external, pyramid, detector, arithmetic):
+    for make in (residual, channels_last, shape_arithmetic, functions, quantised, caffe, external, pyramid, detector, arithmetic, formulas):
         made = make()
         path = FOLDER / f"{make.__name__}.onnx"
         shape = [d.dim_value or {"h": 16, "w": 24}.get(d.dim_param, 2) for d in made.graph.input[0].type.tensor_type.shape.dim]

@@ -552,6 +552,26 @@ def activation_sqrt():
 
 
 @case("""
+  input x: [3, 4, 5]
+  pow(1.5)
+  output y
+""")
+def activation_pow():
+    """torch.pow(x, 1.5) of positive numbers"""
+    return Call(lambda x: torch.pow(x, 1.5)), [normal(2, 3, 4, 5, scale=2.0).abs()]
+
+
+@case("""
+  input x: [3, 4, 5]
+  erf
+  output y
+""")
+def activation_erf():
+    """torch.erf(x)"""
+    return Call(torch.erf), [normal(2, 3, 4, 5, scale=2.0)]
+
+
+@case("""
   input x: [5, 3, 4]
   act: prelu
   output y

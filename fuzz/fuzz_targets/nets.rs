@@ -8,7 +8,7 @@ use std::fmt::Write;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
-const LAYERS: [&str; 63] = [
+const LAYERS: [&str; 65] = [
     "conv(8, 3, pad = 1)",
     "conv(N, N)",
     "conv(4, [N, N], stride = N, pad = N)",
@@ -57,6 +57,8 @@ const LAYERS: [&str; 63] = [
     "exp",
     "log",
     "sqrt",
+    "pow(N)",
+    "erf",
     "silu(beta = N)",
     "hard_sigmoid(slope = 0.2)",
     "prelu",

@@ -129,7 +129,9 @@ impl Task for Slope<'_> {
             | Activation::Abs
             | Activation::Exp
             | Activation::Log
-            | Activation::Sqrt => {
+            | Activation::Sqrt
+            | Activation::Pow { .. }
+            | Activation::Erf => {
                 for (to, &at) in self.row.iter_mut().zip(self.at) {
                     *to *= self.activation.derivative(f64::from(at)) as f32;
                 }
@@ -142,6 +144,7 @@ fn has_vector_form(activation: Activation) -> bool {
     match activation {
         Activation::Elu { .. } | Activation::Gelu | Activation::Selu | Activation::Celu { .. } => false,
         Activation::Softplus { .. } | Activation::Exp | Activation::Log => false,
+        Activation::Pow { .. } | Activation::Erf => false,
         Activation::Relu
         | Activation::Relu6
         | Activation::LeakyRelu { .. }
@@ -236,7 +239,9 @@ impl Task for Stretch<'_> {
             | Activation::Celu { .. }
             | Activation::Softplus { .. }
             | Activation::Exp
-            | Activation::Log => {
+            | Activation::Log
+            | Activation::Pow { .. }
+            | Activation::Erf => {
                 self.row.iter_mut().for_each(|x| *x = self.activation.apply(*x));
             }
         }
@@ -340,6 +345,8 @@ mod tests {
             Activation::Exp,
             Activation::Log,
             Activation::Sqrt,
+            Activation::Pow { exponent: 1.5 },
+            Activation::Erf,
         ];
         let special =
             [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-30, -88.0, 88.0, 1e30, -1e30, f32::MAX];

@@ -7,6 +7,7 @@
 pub mod error;
 mod export;
 mod fold;
+mod formulas;
 mod head;
 mod lower;
 mod names;

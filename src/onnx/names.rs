@@ -136,10 +136,11 @@ pub(super) fn word(name: &str, kind: &str) -> String {
     while clean.contains("__") {
         clean = clean.replace("__", "_");
     }
-    let clean = clean.trim_matches('_');
-    if clean.is_empty() {
-        kind.to_owned()
-    } else if is_kernel(clean) {
+    let clean = match clean.trim_matches('_') {
+        "" => kind,
+        clean => clean,
+    };
+    if is_kernel(clean) {
         format!("conv_{clean}")
     } else if clean.starts_with(|c: char| c.is_ascii_digit()) {
         format!("{kind}_{clean}")

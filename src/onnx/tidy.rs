@@ -13,6 +13,7 @@ use crate::op::pad_shortcut::PadShortcut;
 use crate::op::pool::{Extent, Pool};
 
 use super::error::OnnxError;
+use super::formulas::{gelu, layer_norm};
 use super::lower::Lowered;
 
 type Pass = fn(&mut Lowered, NodeId) -> bool;
@@ -22,7 +23,7 @@ type Pass = fn(&mut Lowered, NodeId) -> bool;
 /// # Errors
 /// When the net does not fit together afterwards, which is a fault of a pass.
 pub fn tidy(made: &mut Lowered) -> Result<(), OnnxError> {
-    const PASSES: [Pass; 8] = [
+    const PASSES: [Pass; 10] = [
         scale_into_layer,
         scale_of_image,
         constants,
@@ -31,6 +32,8 @@ pub fn tidy(made: &mut Lowered) -> Result<(), OnnxError> {
         product_with_gate,
         scales_of_tanh,
         hard_functions,
+        gelu,
+        layer_norm,
     ];
     loop {
         let mut changed = false;
@@ -63,7 +66,8 @@ fn replace(made: &mut Lowered, id: NodeId, by: ValueId) {
     made.params.remove(&id);
 }
 
-fn floats(made: &Lowered, id: NodeId, leaf: &str) -> Option<Vec<f32>> {
+/// A tensor of a node as floats.
+pub(super) fn floats(made: &Lowered, id: NodeId, leaf: &str) -> Option<Vec<f32>> {
     let param = made.params.get(&id)?.iter().find(|param| param.leaf == leaf)?;
     Some(param.value.to_floats()?.iter().copied().collect())
 }
@@ -103,7 +107,11 @@ fn scale_into_layer(made: &mut Lowered, id: NodeId) -> bool {
             Op::ConvTranspose(crate::op::conv_transpose::ConvTranspose { bias: true, ..conv })
         }
         Op::Linear(linear) if sums_only => Op::Linear(crate::op::linear::Linear { bias: true, ..linear }),
-        op @ (Op::BatchNorm(_) | Op::ChannelScale(_)) => {
+        Op::LayerNorm(norm) if !norm.affine => {
+            set(made, before, "weight", factors.clone(), id);
+            Op::LayerNorm(crate::op::layer_norm::LayerNorm { affine: true, ..norm })
+        }
+        op @ (Op::BatchNorm(_) | Op::ChannelScale(_) | Op::LayerNorm(_)) => {
             let Some(weight) = floats(made, before, "weight") else { return false };
             let scaled = weight.iter().zip(&factors).map(|(weight, factor)| weight * factor).collect();
             set(made, before, "weight", scaled, id);
@@ -193,7 +201,7 @@ fn stride_into_shortcut(made: &mut Lowered, id: NodeId) -> bool {
     true
 }
 
-/// `x * sigmoid(x)` is silu, `x * hard_sigmoid(x)` is hard_swish.
+/// `x * sigmoid(x)` is silu, `x * hard_sigmoid(x)` is hard_swish, `x * tanh(softplus(x))` is mish.
 fn product_with_gate(made: &mut Lowered, id: NodeId) -> bool {
     if !matches!(made.net.node(id).op, Op::Mul(_)) {
         return false;
@@ -207,21 +215,30 @@ fn product_with_gate(made: &mut Lowered, id: NodeId) -> bool {
             Op::Activation(Activation::HardSigmoid { slope, shift }) if [slope, shift] == HARD_SIGMOID => {
                 Activation::HardSwish
             }
+            Op::Activation(Activation::Tanh { scale: 1.0, slope: 1.0 }) => {
+                let Some(soft) = only_operand(made, gate, 0) else { continue };
+                let is_soft = matches!(made.net.node(soft).op, Op::Activation(Activation::Softplus { beta: 1.0 }));
+                if is_soft && made.net.operands(soft) == [x] {
+                    become_layer(made, id, Activation::Mish, &[x]);
+                    return true;
+                }
+                continue;
+            }
             _ => continue,
         };
         if made.net.operands(gate) == [x] {
-            become_function(made, id, op, x);
+            become_layer(made, id, op, &[x]);
             return true;
         }
     }
     false
 }
 
-/// Makes a node a pointwise function of a value, and takes away what it took and nothing else needs.
-fn become_function(made: &mut Lowered, id: NodeId, op: Activation, x: ValueId) {
+/// Makes a node another layer on other values, and takes away what it took and nothing else needs.
+pub(super) fn become_layer(made: &mut Lowered, id: NodeId, op: impl Into<Op>, operands: &[ValueId]) {
     let mut unneeded = made.net.operands(id);
     made.net.set_op(id, op.into());
-    made.net.set_operands(id, &[x]);
+    made.net.set_operands(id, operands);
     while let Some(ValueId { node, .. }) = unneeded.pop() {
         let shown = made.net.outputs.iter().any(|output| output.value.node == node);
         let is_free = made.net.contains(node) && made.net.users(node).is_empty() && !shown;
@@ -275,14 +292,14 @@ fn hard_functions(made: &mut Lowered, id: NodeId) -> bool {
     };
     if let Some(x) = bent(made, before) {
         let [slope, shift] = HARD_SIGMOID;
-        become_function(made, id, Activation::HardSigmoid { slope, shift }, x);
+        become_layer(made, id, Activation::HardSigmoid { slope, shift }, &[x]);
         return true;
     }
     if matches!(made.net.node(before).op, Op::Mul(_)) && made.net.operands(before).len() == 2 {
         for at in [0, 1] {
             let other = made.net.operands(before)[1 - at];
             if only_operand(made, before, at).and_then(|gate| bent(made, gate)) == Some(other) {
-                become_function(made, id, Activation::HardSwish, other);
+                become_layer(made, id, Activation::HardSwish, &[other]);
                 return true;
             }
         }

@@ -2,8 +2,9 @@
 
 use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{GradBuilder, Wrt};
+use super::activation::Activation;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
-use super::onnx::{self, Export, Import, Unfit};
+use super::onnx::{self, Export, Import, Live, Unfit};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -103,7 +104,7 @@ impl Operator for Affine {
             let x = node.live(0)?;
             return node.pointwise(Affine { scale: vec![-1.0], shift: vec![0.0] }, &x, Vec::new());
         }
-        let (x, constant, first) = node.live_and_known()?;
+        let (mut x, constant, first) = node.live_and_known()?;
         let value = constant.scalar().filter(|_| constant.dims().len() <= x.axes.rank());
         let value = value.ok_or_else(|| node.decline("its constant is not one number"))?;
         let values = [onnx::shortest(f64::from(value))];
@@ -114,10 +115,18 @@ impl Operator for Affine {
             ("Sub", true) => (vec![-1.0], values.to_vec()),
             ("Mul", _) => (values.to_vec(), vec![0.0]),
             ("Div", false) => (each(f64::recip), vec![0.0]),
-            _ => return Err(Unfit::new("it divides a constant by a value")),
+            _ => {
+                let inverse = Activation::Pow { exponent: -1.0 };
+                x = Live { axes: x.axes.clone(), ..node.emit_one(inverse, &[&x], Vec::new())? };
+                (values.to_vec(), vec![0.0])
+            }
         };
         if !scale.iter().chain(&shift).all(|&value| (value as f32).is_finite()) {
             return Err(Unfit::new("its constant is not finite"));
+        }
+        if (scale.as_slice(), shift.as_slice()) == (&[1.0], &[0.0]) {
+            node.result(x);
+            return Ok(());
         }
         node.pointwise(Affine { scale, shift }, &x, Vec::new())
     }

@@ -87,7 +87,7 @@ impl Operator for Div {
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let lives = node.lives()?;
         let mut lives = node.with_equal_axes(lives)?;
-        if Div.infer(&lives.iter().map(|live| live.shape.clone()).collect::<Vec<_>>()).is_err() {
+        if !node.fits(Div, &lives) {
             lives = node.alike(lives)?;
         }
         let axes = lives[0].axes.clone();

@@ -95,7 +95,7 @@ impl Operator for Mul {
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         let lives = node.lives()?;
         let mut lives = node.with_equal_axes(lives)?;
-        if Mul.infer(&lives.iter().map(|live| live.shape.clone()).collect::<Vec<_>>()).is_err() {
+        if !node.fits(Mul, &lives) {
             lives = node.alike(lives)?;
         }
         let widest = lives.iter().find(|live| live.shape.0.get(1..).is_some_and(|plane| plane.iter().any(|size| *size != Dim::ONE)));

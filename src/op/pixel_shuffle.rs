@@ -202,66 +202,89 @@ impl PixelShuffle {
     /// cut the channels, or height and width, turn the parts and join them.
     pub fn of_axes(axes: &Axes, shape: &Shape) -> Option<(PixelShuffle, Axes)> {
         let atoms: Vec<&Atom> = axes.atoms().into_iter().filter(|atom| atom.of != Of::Batch).collect();
-        let [c, h, w] = shape.0.as_slice() else { return None };
-        let (c, size) = (c.as_u64()?, |at: usize| atoms.get(at).and_then(|atom| atom.size.as_u64()));
-        // Each atom with the axis of the result on which it lies, its size and step there, and its step on its own axis.
-        let mut found: Option<(PixelShuffle, Vec<[u64; 2]>)> = None;
-        for way in [Way::ToSpace, Way::ToDepth] {
-            for order in [ChannelOrder::Crd, ChannelOrder::Dcr] {
-                for alone in [false, true] {
-                    // Where each of channel, row in the square, column in it, height and width stands among the atoms.
-                    let [channel, row, col, high, wide] = match (way, order, alone) {
-                        (Way::ToSpace, _, false) => [0, 2, 4, 1, 3],
-                        (Way::ToSpace, _, true) => [9, 1, 3, 0, 2],
-                        (Way::ToDepth, ChannelOrder::Crd, false) => [0, 1, 2, 3, 4],
-                        (Way::ToDepth, ChannelOrder::Dcr, false) => [2, 0, 1, 3, 4],
-                        (Way::ToDepth, _, true) => [9, 0, 1, 2, 3],
-                    };
-                    let (Some(factor), true) = (size(row), atoms.len() == if alone { 4 } else { 5 }) else { continue };
-                    let cells = factor.checked_mul(factor)?;
-                    // The channels of the map that has few, and where on the axis of the many each of them stands.
-                    let few = if way == Way::ToSpace { c / cells } else { c };
-                    let [on_channel, on_row, on_col] = match order {
-                        ChannelOrder::Crd => [cells, factor, 1],
-                        ChannelOrder::Dcr => [1, factor.checked_mul(few)?, few],
-                    };
-                    let deep = [(channel, 0, on_channel), (row, 0, on_row), (col, 0, on_col), (high, 1, 1), (wide, 2, 1)];
-                    let spread = [(channel, 0, 1), (row, 1, 1), (col, 2, 1), (high, 1, factor), (wide, 2, factor)];
-                    let (from, to) = if way == Way::ToSpace { (deep, spread) } else { (spread, deep) };
-                    let lies = |&(at, axis, step): &(usize, usize, u64)| {
-                        atoms.get(at).is_none_or(|atom| atom.of == Of::Axis(axis) && atom.step == step)
-                    };
-                    let sizes = [(col, factor), (channel, few)];
-                    let fits = sizes.iter().all(|&(at, wanted)| size(at).is_none_or(|size| size == wanted));
-                    let complete = match way {
-                        Way::ToSpace => few.checked_mul(cells) == Some(c) && (!alone || few == 1)
-                            && atoms[high].size == *h && atoms[wide].size == *w,
-                        Way::ToDepth => !alone || few == 1,
-                    };
-                    if from.iter().all(lies) && fits && complete && found.is_none() {
-                        let mut steps = vec![[0, 0]; atoms.len()];
-                        for (at, axis, step) in to {
-                            if let Some(place) = steps.get_mut(at) {
-                                *place = [axis as u64, step];
-                            }
-                        }
-                        found = Some((PixelShuffle { factor, order, way }, steps));
-                    }
-                }
+        let orders = [(Way::ToSpace, ChannelOrder::Crd), (Way::ToSpace, ChannelOrder::Dcr)];
+        let back = [(Way::ToDepth, ChannelOrder::Crd), (Way::ToDepth, ChannelOrder::Dcr)];
+        for (way, order) in orders.into_iter().chain(back) {
+            let Some((op, steps)) = matched(&atoms, shape, way, order) else { continue };
+            let mut steps = steps.into_iter();
+            let mut moved = |atom: &Atom| match (atom.of, steps.next()) {
+                (Of::Axis(_), Some((axis, step))) => Atom { of: Of::Axis(axis), step, ..atom.clone() },
+                _ => atom.clone(),
+            };
+            let mut of_axis = |axis: &Vec<Atom>| {
+                axis.iter().map(|atom| if atom.of == Of::Batch { atom.clone() } else { moved(atom) }).collect()
+            };
+            let moved = Axes(axes.0.iter().map(&mut of_axis).collect()).rejoined();
+            if moved.in_order() {
+                return Some((op, moved));
             }
         }
-        let (op, steps) = found?;
-        let mut steps = steps.into_iter();
-        let mut moved = |atom: &Atom| match (atom.of, steps.next()) {
-            (Of::Axis(_), Some([axis, step])) => Atom { of: Of::Axis(axis as usize), size: atom.size.clone(), step },
-            _ => atom.clone(),
-        };
-        let moved_axes = axes.0.iter().map(|axis| {
-            axis.iter().map(|atom| if atom.of == Of::Batch { atom.clone() } else { moved(atom) }).collect()
-        });
-        let axes = Axes(moved_axes.collect()).rejoined();
-        axes.in_order().then_some((op, axes))
+        None
     }
+}
+
+/// The shuffle that goes this way, if atoms in their order are its parts; with the axis of the result on which each lies,
+/// and its step there.
+fn matched(
+    atoms: &[&Atom],
+    shape: &Shape,
+    way: Way,
+    order: ChannelOrder,
+) -> Option<(PixelShuffle, Vec<(usize, u64)>)> {
+    // A map with one channel has no part for it.
+    let alone = atoms.len() == 4;
+    let mut parts = match (way, order) {
+        (Way::ToSpace, _) => vec![Part::Channel, Part::High, Part::Row, Part::Wide, Part::Col],
+        (Way::ToDepth, ChannelOrder::Crd) => vec![Part::Channel, Part::Row, Part::Col, Part::High, Part::Wide],
+        (Way::ToDepth, ChannelOrder::Dcr) => vec![Part::Row, Part::Col, Part::Channel, Part::High, Part::Wide],
+    };
+    parts.retain(|part| !alone || *part != Part::Channel);
+    if atoms.len() != parts.len() || shape.rank() != 3 {
+        return None;
+    }
+    let size = |wanted: Part| {
+        parts.iter().position(|part| *part == wanted).map_or(Some(1), |at| atoms[at].size.as_u64())
+    };
+    let (factor, channels) = (size(Part::Row)?, size(Part::Channel)?);
+    // Where the parts lie on the map with many channels, and on the one with few.
+    let square = factor.checked_mul(factor)?;
+    let [channel, row, col] = match order {
+        ChannelOrder::Crd => [square, factor, 1],
+        ChannelOrder::Dcr => [1, factor.checked_mul(channels)?, channels],
+    };
+    let deep = |part: &Part| match part {
+        Part::Channel => (0, channel),
+        Part::Row => (0, row),
+        Part::Col => (0, col),
+        Part::High => (1, 1),
+        Part::Wide => (2, 1),
+    };
+    let spread = |part: &Part| match part {
+        Part::Channel => (0, 1),
+        Part::Row => (1, 1),
+        Part::Col => (2, 1),
+        Part::High => (1, factor),
+        Part::Wide => (2, factor),
+    };
+    let lie = |places: &dyn Fn(&Part) -> (usize, u64)| -> Vec<(usize, u64)> { parts.iter().map(places).collect() };
+    let (from, to) = if way == Way::ToSpace { (lie(&deep), lie(&spread)) } else { (lie(&spread), lie(&deep)) };
+    let fits = atoms.iter().zip(from).all(|(atom, (axis, step))| atom.of == Of::Axis(axis) && atom.step == step);
+    // Together they must be all of the map.
+    let many = if way == Way::ToSpace { channels.checked_mul(square)? } else { channels };
+    let whole = size(Part::Col) == Some(factor) && shape.0[0].as_u64() == Some(many);
+    (fits && whole).then_some((PixelShuffle { factor, order, way }, to))
+}
+
+/// What an axis that is cut for a shuffle has parts for.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Channel,
+    /// The row and the column in the square.
+    Row,
+    Col,
+    /// The height and width of the map with many channels.
+    High,
+    Wide,
 }
 
 fn divided(size: &Dim, by: u64, what: &str) -> Result<Dim, ShapeError> {
@@ -292,6 +315,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::op::onnx::Target;
     use crate::op::testing::{assert_round_trip, build, infer_one, run, seeded};
 
     fn shuffle(factor: u64, order: ChannelOrder, way: Way) -> PixelShuffle {
@@ -352,5 +376,28 @@ mod tests {
             let back = run(&shuffle(factor, order, Way::ToDepth), &[(&[2, c, h * side, w * side], up)], &[]);
             prop_assert_eq!(back, vec![data]);
         }
+    }
+
+    #[test]
+    fn cut_and_turned_axes_are_a_shuffle() {
+        let targets = |sizes: &[u64]| sizes.iter().map(|&size| Target::Size(size.into())).collect::<Vec<_>>();
+        let (space, depth) = ([12, 3, 5], [3, 6, 10]);
+        for (way, order, from, cut, turned, to) in [
+            (Way::ToSpace, ChannelOrder::Crd, space, vec![3, 2, 2, 3, 5], vec![0, 3, 1, 4, 2], [3, 6, 10]),
+            (Way::ToSpace, ChannelOrder::Dcr, space, vec![2, 2, 3, 3, 5], vec![2, 3, 0, 4, 1], [3, 6, 10]),
+            (Way::ToSpace, ChannelOrder::Crd, [4, 3, 5], vec![2, 2, 3, 5], vec![2, 0, 3, 1], [1, 6, 10]),
+            (Way::ToDepth, ChannelOrder::Crd, depth, vec![3, 3, 2, 5, 2], vec![0, 2, 4, 1, 3], [12, 3, 5]),
+            (Way::ToDepth, ChannelOrder::Dcr, depth, vec![3, 3, 2, 5, 2], vec![2, 4, 0, 1, 3], [12, 3, 5]),
+            (Way::ToDepth, ChannelOrder::Crd, [1, 6, 10], vec![3, 2, 5, 2], vec![1, 3, 0, 2], [4, 3, 5]),
+        ] {
+            let shape = Shape::known(&from);
+            let axes = Axes::plain(None, &shape).reshaped(&targets(&cut)).unwrap();
+            let axes = axes.permuted(&turned).unwrap().reshaped(&targets(&to)).unwrap();
+            let (op, moved) = PixelShuffle::of_axes(&axes, &shape).unwrap();
+            assert_eq!(op, PixelShuffle { factor: 2, order, way });
+            assert!(moved.whole(&Shape::known(&to)) && moved.in_order());
+        }
+        let plain = Axes::plain(None, &Shape::known(&space)).permuted(&[1, 2, 0]).unwrap();
+        assert_eq!(PixelShuffle::of_axes(&plain, &Shape::known(&space)), None);
     }
 }

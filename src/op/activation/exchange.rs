@@ -43,6 +43,9 @@ fn function(node: &Import) -> Result<Activation, Unfit> {
         "Abs" => Activation::Abs,
         "Exp" => Activation::Exp,
         "Log" => Activation::Log,
+        "Pow" => power(node)?,
+        "Reciprocal" => Activation::Pow { exponent: -1.0 },
+        "Erf" => Activation::Erf,
         _ => Activation::Sqrt,
     })
 }
@@ -51,6 +54,16 @@ fn function(node: &Import) -> Result<Activation, Unfit> {
 fn hard_sigmoid(slope: f64, shift: f64) -> Activation {
     let slope = if (slope - HARD_SIGMOID[0]).abs() < 1e-6 { HARD_SIGMOID[0] } else { slope };
     Activation::HardSigmoid { slope, shift }
+}
+
+/// A value to a constant power.
+fn power(node: &Import) -> Result<Activation, Unfit> {
+    let exponent = node.weight(1, "exponent")?.uniform().ok_or_else(|| Unfit::new("its exponent is not one number"))?;
+    Ok(match shortest(f64::from(exponent)) {
+        0.5 => Activation::Sqrt,
+        exponent if exponent.is_finite() => Activation::Pow { exponent },
+        _ => return Err(Unfit::new("its exponent is not finite")),
+    })
 }
 
 /// The function that has these bounds.
@@ -138,6 +151,12 @@ pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit>
         Activation::Exp => g.unary("Exp", Vec::new()),
         Activation::Log => g.unary("Log", Vec::new()),
         Activation::Sqrt => g.unary("Sqrt", Vec::new()),
+        Activation::Pow { exponent: -1.0 } => g.unary("Reciprocal", Vec::new()),
+        Activation::Pow { exponent } => {
+            let (x, exponent) = (g.operand(0), g.float(exponent)?);
+            g.last("Pow", vec![x, exponent], Vec::new());
+        }
+        Activation::Erf => g.unary("Erf", Vec::new()),
     }
     Ok(())
 }

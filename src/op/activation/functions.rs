@@ -39,7 +39,9 @@ impl Activation {
             | Activation::Abs
             | Activation::Exp
             | Activation::Log
-            | Activation::Sqrt => self.value(f64::from(x)) as f32,
+            | Activation::Sqrt
+            | Activation::Pow { .. }
+            | Activation::Erf => self.value(f64::from(x)) as f32,
         }
     }
 }
@@ -71,6 +73,8 @@ impl Activation {
             Activation::Exp => x.exp(),
             Activation::Log => x.ln(),
             Activation::Sqrt => x.sqrt(),
+            Activation::Pow { exponent } => x.powf(exponent),
+            Activation::Erf => erf(x),
         }
     }
 
@@ -85,6 +89,7 @@ impl Activation {
             Activation::ThresholdedRelu { alpha } => 0.0 <= alpha,
             Activation::Gelu | Activation::GeluTanh | Activation::Silu { .. } | Activation::Mish => false,
             Activation::HardSigmoid { .. } | Activation::HardSwish | Activation::Abs | Activation::Log => false,
+            Activation::Pow { .. } | Activation::Erf => false,
         }
     }
 
@@ -137,6 +142,9 @@ impl Activation {
             Activation::Exp => at,
             Activation::Log => 1.0 / at,
             Activation::Sqrt => 0.5 / at,
+            Activation::Pow { exponent: 0.0 } => 0.0,
+            Activation::Pow { exponent } => exponent * at.powf(exponent - 1.0),
+            Activation::Erf => std::f64::consts::FRAC_2_SQRT_PI * (-at * at).exp(),
         }
     }
 }

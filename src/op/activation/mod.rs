@@ -95,6 +95,13 @@ pub enum Activation {
     Log,
     /// The square root; NaN below zero.
     Sqrt,
+    /// x to a power; NaN below zero where that is no integer.
+    Pow {
+        /// The power.
+        exponent: f64,
+    },
+    /// The error function, which `gelu` is made of.
+    Erf,
 }
 
 /// The slope of `hard_sigmoid` and its value at zero where they are not given.
@@ -104,7 +111,7 @@ const fn layer(layer: &'static str, params: &'static [Param], doc: &'static str)
     Signature { layer, params, operands: Operands::Above, doc }
 }
 
-static SIGNATURES: [Signature; 21] = [
+static SIGNATURES: [Signature; 23] = [
     layer("relu", &[], "max(x, 0)"),
     layer("relu6", &[], "min(max(x, 0), 6)"),
     layer("leaky_relu", &[param("slope", "0.01", "the slope below zero")], "x, or slope*x below zero"),
@@ -138,6 +145,8 @@ static SIGNATURES: [Signature; 21] = [
     layer("exp", &[], "e to the power of x"),
     layer("log", &[], "the natural logarithm"),
     layer("sqrt", &[], "the square root"),
+    layer("pow", &[param("exponent", "", "the power")], "x to a power"),
+    layer("erf", &[], "the error function"),
 ];
 
 impl Operator for Activation {
@@ -171,6 +180,8 @@ impl Operator for Activation {
             "exp" => Activation::Exp,
             "log" => Activation::Log,
             "sqrt" => Activation::Sqrt,
+            "pow" => Activation::Pow { exponent: call.float("exponent", None)? },
+            "erf" => Activation::Erf,
             _ => Activation::Tanh { scale: call.float("scale", Some(1.0))?, slope: call.float("slope", Some(1.0))? },
         })
     }
@@ -204,6 +215,8 @@ impl Operator for Activation {
             Activation::Exp => ("exp", vec![]),
             Activation::Log => ("log", vec![]),
             Activation::Sqrt => ("sqrt", vec![]),
+            Activation::Pow { exponent } => ("pow", floats(&[("exponent", exponent)])),
+            Activation::Erf => ("erf", vec![]),
         }
     }
 
@@ -225,6 +238,7 @@ impl Operator for Activation {
         let per_element = match *self {
             Activation::Relu | Activation::ThresholdedRelu { .. } => 1,
             Activation::Abs | Activation::Exp | Activation::Log | Activation::Sqrt => 1,
+            Activation::Pow { .. } | Activation::Erf => 1,
             Activation::Relu6 | Activation::LeakyRelu { .. } => 2,
             Activation::Clip { low, high } => u64::from(low.is_finite()) + u64::from(high.is_finite()),
             Activation::Elu { .. } | Activation::Sigmoid | Activation::Softsign => 3,
@@ -275,6 +289,9 @@ impl Operator for Activation {
         "Exp",
         "Log",
         "Sqrt",
+        "Pow",
+        "Reciprocal",
+        "Erf",
     ];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {

@@ -3,7 +3,7 @@ use super::*;
 use crate::dim::Dim;
 use crate::op::testing::{assert_close, assert_round_trip, build, run, try_build};
 
-const ALL: [Activation; 31] = [
+const ALL: [Activation; 33] = [
     Activation::Relu,
     Activation::Relu6,
     Activation::LeakyRelu { slope: 0.2 },
@@ -35,11 +35,13 @@ const ALL: [Activation; 31] = [
     Activation::Exp,
     Activation::Log,
     Activation::Sqrt,
+    Activation::Pow { exponent: 3.0 },
+    Activation::Erf,
 ];
 
 /// Whether it is a number for all numbers that are not huge.
 fn takes_all(activation: Activation) -> bool {
-    !matches!(activation, Activation::Exp | Activation::Log | Activation::Sqrt)
+    !matches!(activation, Activation::Exp | Activation::Log | Activation::Sqrt | Activation::Pow { .. })
 }
 
 /// The formulas in `f64`, with Φ as an integral of the bell curve.
@@ -73,6 +75,8 @@ fn formula(activation: Activation, x: f64) -> f64 {
         Activation::Exp => std::f64::consts::E.powf(x),
         Activation::Log => x.log10() * std::f64::consts::LN_10,
         Activation::Sqrt => x.powf(0.5),
+        Activation::Pow { exponent } => (exponent * x.abs().ln()).exp().copysign(x),
+        Activation::Erf => simpson(|t| (-t * t).exp(), x) * std::f64::consts::FRAC_2_SQRT_PI,
     }
 }
 
@@ -127,8 +131,7 @@ fn describes_itself() {
     for activation in ALL {
         assert_round_trip(&activation, &[]);
     }
-    // `clip` has no default.
-    for signature in Activation::signatures().iter().filter(|signature| signature.layer != "clip") {
+    for signature in Activation::signatures().iter().filter(|signature| !matches!(signature.layer, "clip" | "pow")) {
         let default: Activation = build(signature.layer, &[], &[]);
         assert_eq!(default.describe().0, signature.layer);
         assert_round_trip(&default, &[]);
@@ -148,8 +151,17 @@ fn describes_itself() {
 fn counts_per_element() {
     let shape = [Shape::known(&[2, 3, 4])];
     let flops = ALL.map(|activation| activation.cost(&shape, &shape).unwrap().flops);
-    let each = [1, 2, 2, 3, 5, 9, 4, 5, 3, 4, 4, 5, 1, 3, 2, 2, 1, 1, 4, 4, 4, 3, 5, 3, 5, 1, 1, 1, 1, 1, 1];
+    let each = [1, 2, 2, 3, 5, 9, 4, 5, 3, 4, 4, 5, 1, 3, 2, 2, 1, 1, 4, 4, 4, 3, 5, 3, 5, 1, 1, 1, 1, 1, 1, 1, 1];
     assert_eq!(flops, each.map(|each: u64| Dim::from(24 * each)));
+}
+
+#[test]
+fn powers_are_what_they_are_called() {
+    let pow = |exponent| Activation::Pow { exponent };
+    assert_eq!((pow(-1.0).value(-4.0), pow(2.0).value(-3.0), pow(0.5).value(9.0)), (-0.25, 9.0, 3.0));
+    assert!(pow(0.5).value(-1.0).is_nan());
+    assert_eq!((pow(0.0).derivative(0.0), pow(2.0).derivative(-3.0), pow(-1.0).derivative(2.0)), (0.0, -6.0, -0.25));
+    assert_eq!(try_build::<Activation>("pow", &[], &[]).unwrap_err().param, Some("exponent"));
 }
 
 #[test]

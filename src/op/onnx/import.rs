@@ -6,6 +6,7 @@ use super::constant::MAX_SIZES;
 use super::{Attributes, Axes, Constant, Data, Unfit};
 use crate::dim::Dim;
 use crate::op::Op;
+use crate::op::attr::Operands;
 use crate::op::conv::Conv;
 use crate::op::flatten::Flatten;
 use crate::op::geom::{Padding, Windows};
@@ -186,7 +187,7 @@ impl<'a> Import<'a> {
     pub fn emit(&mut self, op: impl Into<Op>, operands: &[&Live], params: Vec<Param>) -> Result<Vec<Live>, Unfit> {
         let op = op.into();
         let inputs: Vec<Shape> = operands.iter().map(|live| live.shape.clone()).collect();
-        let shapes = op.infer(&inputs)?;
+        let shapes = inferred(&op, &inputs)?;
         for param in &params {
             let wanted = op.params(&inputs).into_iter().find(|spec| spec.leaf == param.leaf);
             if wanted.as_ref().is_none_or(|spec| spec.shape != param.value.dims()) {
@@ -206,6 +207,12 @@ impl<'a> Import<'a> {
         let operands = operands.iter().map(|live| live.source).collect();
         self.emitted.push(Emission { op, operands, params, shapes });
         Ok(results)
+    }
+
+    /// Whether a layer takes these values as they are.
+    pub fn fits(&self, op: impl Into<Op>, operands: &[Live]) -> bool {
+        let inputs: Vec<Shape> = operands.iter().map(|live| live.shape.clone()).collect();
+        inferred(&op.into(), &inputs).is_ok()
     }
 
     /// Emits a layer with one result.
@@ -489,6 +496,19 @@ impl<'a> Import<'a> {
         let flat = self.emit_one(Flatten, &[live], Vec::new())?;
         Ok((flat, Some(order)))
     }
+}
+
+/// The shapes of a layer's results, where it takes so many operands.
+fn inferred(op: &Op, inputs: &[Shape]) -> Result<Vec<Shape>, Unfit> {
+    let layer = op.describe().0;
+    let wanted = crate::op::signatures().find(|signature| signature.layer == layer).map(|signature| signature.operands);
+    let fits = match wanted {
+        Some(Operands::Above) => inputs.len() == 1,
+        Some(Operands::Group) => 2 <= inputs.len(),
+        Some(Operands::Listed(count)) => inputs.len() == count,
+        None => true,
+    };
+    if fits { Ok(op.infer(inputs)?) } else { Err(Unfit::new(format!("it has {} operands", inputs.len()))) }
 }
 
 /// Whether a constant has, for each of its axes, one number or as many as the tensor.

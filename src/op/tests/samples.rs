@@ -181,6 +181,8 @@ pub(super) fn samples() -> Vec<Sample> {
         ("exp", &[], map),
         ("log", &[], map),
         ("sqrt", &[], vector),
+        ("pow", &[("exponent", f(1.5))], vector),
+        ("erf", &[], vector),
         ("prelu", &[], map),
         ("prelu", &[("shared", Value::Bool(true))], vector),
         ("add", &[], &[&[4, 5, 6], &[4, 5, 6], &[4, 5, 6]]),
@@ -219,6 +221,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ("upsample", &[("factor", ns(&[2, 3]))], map),
         ("upsample", &[("size", ns(&[9, 4])), ("mode", w("bilinear")), ("corners", w("aligned"))], map),
         ("upsample", &[("size", Value::Shape(Shape::known(&[1, 3, 8]))), ("mode", w("bilinear"))], map),
+        ("upsample", &[("factor", ns(&[3, 2])), ("mode", w("bilinear")), ("corners", w("top_left"))], map),
         ("upsample", &[("factor", n(2)), ("mode", w("bicubic"))], map),
         ("upsample", &[("size", ns(&[3, 9])), ("mode", w("bicubic")), ("corners", w("aligned"))], map),
         ("crop", &[("to", ns(&[2, 5]))], map),
@@ -236,7 +239,8 @@ pub(super) fn samples() -> Vec<Sample> {
 
 /// Seeded numbers for an operand, all above zero where an operator takes no others, or none near zero.
 pub(super) fn operand(op: &Op, len: usize, seed: u64) -> Vec<f32> {
-    let above_zero = matches!(op, Op::Div(_) | Op::Activation(Activation::Log | Activation::Sqrt));
+    let above_zero =
+        matches!(op, Op::Div(_) | Op::Activation(Activation::Log | Activation::Sqrt | Activation::Pow { .. }));
     seeded(len, seed).into_iter().map(|x| if above_zero { x + 2.0 } else { x }).collect()
 }
 

@@ -179,6 +179,7 @@ pub(super) fn resize_mode(
         }
         ("linear", "half_pixel" | "pytorch_half_pixel", _) => Ok(Mode::BilinearHalfPixel),
         ("linear", "align_corners", _) => Ok(Mode::BilinearAligned),
+        ("linear", "asymmetric", _) => Ok(Mode::BilinearTopLeft),
         ("cubic", "half_pixel", _) => Ok(Mode::BicubicHalfPixel),
         ("cubic", "align_corners", _) => Ok(Mode::BicubicAligned),
         _ => Err(Unfit::new(format!("`mode` = {mode} with positions `{place}`, rounded `{rounding}`, is no mode of upsample"))),

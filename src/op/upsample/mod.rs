@@ -21,7 +21,8 @@ use taps::{Cubic, Tap};
 /// - `floor(i · in / out)` for the nearest neighbour (PyTorch's `nearest`, ONNX's `asymmetric` with `floor`),
 /// - `max((i + ½) · in / out - ½, 0)` for bilinear interpolation with `half_pixel` corners (`align_corners=False`),
 /// - `(i + ½) · in / out - ½` for bicubic interpolation with such corners,
-/// - `i · (in - 1) / (out - 1)` for both with `aligned` corners (`align_corners=True`).
+/// - `i · (in - 1) / (out - 1)` for both with `aligned` corners (`align_corners=True`),
+/// - `i · in / out` for bilinear interpolation with `top_left` corners (TensorFlow 1, ONNX's `asymmetric`).
 ///
 /// Bicubic interpolation (Keys 1981, doi:10.1109/TASSP.1981.1163711) has `a = -0.75`, as PyTorch has it, and repeats the
 /// cells at the border.
@@ -51,6 +52,8 @@ pub enum Mode {
     BilinearHalfPixel,
     /// Interpolation; cells are points, and the corner points stay where they are.
     BilinearAligned,
+    /// Interpolation; cells are points, and the first stays where it is.
+    BilinearTopLeft,
     /// Cubic interpolation of four cells on each axis; cells are areas.
     BicubicHalfPixel,
     /// Cubic interpolation of four cells on each axis; cells are points, and the corner points stay where they are.
@@ -58,7 +61,7 @@ pub enum Mode {
 }
 
 const MODES: &[&str] = &["nearest", "bilinear", "bicubic"];
-const CORNERS: &[&str] = &["half_pixel", "aligned"];
+const CORNERS: &[&str] = &["half_pixel", "aligned", "top_left"];
 
 impl Operator for Upsample {
     fn signatures() -> &'static [Signature] {
@@ -67,7 +70,7 @@ impl Operator for Upsample {
             params: &[
                 param("factor", "-", "factor of the sizes: f or [f_h, f_w]; or else `size`"),
                 words("mode", MODES, "nearest", "nearest, bilinear or bicubic"),
-                words("corners", CORNERS, "-", "of interpolation: half_pixel, which is also the default, or aligned"),
+                words("corners", CORNERS, "-", "of interpolation: half_pixel, which is also the default, aligned or top_left"),
                 size_of("size", "-", "the sizes: s, [h, w] or those of a value; or else `factor`"),
             ],
             operands: Operands::Above,
@@ -90,6 +93,10 @@ impl Operator for Upsample {
             }
             ("nearest", _) => Mode::Nearest,
             ("bilinear", "aligned") => Mode::BilinearAligned,
+            ("bilinear", "top_left") => Mode::BilinearTopLeft,
+            (_, "top_left") => {
+                return Err(ArgError::new("corners", "is half_pixel or aligned in mode bicubic"));
+            }
             ("bilinear", _) => Mode::BilinearHalfPixel,
             (_, "aligned") => Mode::BicubicAligned,
             _ => Mode::BicubicHalfPixel,
@@ -102,6 +109,7 @@ impl Operator for Upsample {
             Mode::Nearest => ("nearest", None),
             Mode::BilinearHalfPixel => ("bilinear", Some("half_pixel")),
             Mode::BilinearAligned => ("bilinear", Some("aligned")),
+            Mode::BilinearTopLeft => ("bilinear", Some("top_left")),
             Mode::BicubicHalfPixel => ("bicubic", Some("half_pixel")),
             Mode::BicubicAligned => ("bicubic", Some("aligned")),
         };
@@ -144,7 +152,7 @@ impl Operator for Upsample {
     fn cost(&self, _inputs: &[Shape], outputs: &[Shape]) -> Result<Cost, DimError> {
         let (flops, fvcore) = match self.mode {
             Mode::Nearest => (0, 1),
-            Mode::BilinearHalfPixel | Mode::BilinearAligned => (9, 4),
+            Mode::BilinearHalfPixel | Mode::BilinearAligned | Mode::BilinearTopLeft => (9, 4),
             Mode::BicubicHalfPixel | Mode::BicubicAligned => (35, 0),
         };
         let fvcore = outputs[0].elements()?.mul(&Dim::from(fvcore as u64))?;
@@ -220,6 +228,7 @@ impl Operator for Upsample {
             Mode::Nearest => ("nearest", "asymmetric"),
             Mode::BilinearHalfPixel => ("linear", "half_pixel"),
             Mode::BilinearAligned => ("linear", "align_corners"),
+            Mode::BilinearTopLeft => ("linear", "asymmetric"),
             Mode::BicubicHalfPixel => ("cubic", "half_pixel"),
             Mode::BicubicAligned => ("cubic", "align_corners"),
         };
@@ -258,7 +267,7 @@ impl Backward for Upsample {
     fn backward_cost(&self, _wrt: &[Wrt], inputs: &[Shape], _outputs: &[Shape]) -> Result<Cost, DimError> {
         let per_element = match self.mode {
             Mode::Nearest => 1,
-            Mode::BilinearHalfPixel | Mode::BilinearAligned => 8,
+            Mode::BilinearHalfPixel | Mode::BilinearAligned | Mode::BilinearTopLeft => 8,
             Mode::BicubicHalfPixel | Mode::BicubicAligned => 32,
         };
         Cost::elementwise(&inputs[0], per_element)

@@ -81,6 +81,7 @@ impl Mode {
             Mode::BilinearHalfPixel | Mode::BicubicHalfPixel => ((position as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0),
             Mode::BilinearAligned | Mode::BicubicAligned if to > 1 => position as f64 * last as f64 / (to - 1) as f64,
             Mode::BilinearAligned | Mode::BicubicAligned => 0.0,
+            Mode::BilinearTopLeft => position as f64 * from as f64 / to as f64,
         };
         let first = (source.floor() as usize).min(last);
         Tap { first, second: (first + 1).min(last), share: source - first as f64 }
@@ -93,6 +94,7 @@ impl Mode {
         match self {
             _ if from == to => Window::shifted(0),
             Mode::Nearest => Window { stride: (from, to), first: 0, last: 0 },
+            Mode::BilinearTopLeft => Window { stride: (from, to), first: 0, last: by },
             Mode::BilinearHalfPixel => {
                 let stride = (from.saturating_mul(2), to.saturating_mul(2));
                 Window { stride, first: step - by, last: step + by }

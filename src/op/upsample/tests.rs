@@ -3,10 +3,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::op::testing::{assert_close, assert_round_trip, build, infer_one, run, seeded, try_build};
 
-const MODES: [Mode; 5] = [
+const MODES: [Mode; 6] = [
     Mode::Nearest,
     Mode::BilinearHalfPixel,
     Mode::BilinearAligned,
+    Mode::BilinearTopLeft,
     Mode::BicubicHalfPixel,
     Mode::BicubicAligned,
 ];
@@ -61,6 +62,7 @@ fn refuses_contradictions() {
         (vec![two.clone(), ("size", Value::int(4))], "size"),
         (vec![two.clone(), corners.clone()], "corners"),
         (vec![two.clone(), ("mode", Value::word("nearest")), corners], "corners"),
+        (vec![two.clone(), ("mode", Value::word("bicubic")), ("corners", Value::word("top_left"))], "corners"),
         (vec![two, ("mode", Value::word("lanczos"))], "mode"),
         (vec![("factor", Value::Float(1.5))], "factor"),
         (vec![("size", Value::Shape(Shape::known(&[10])))], "size"),
@@ -89,6 +91,7 @@ fn interpolates_a_row_as_pytorch_does() {
     assert_eq!(row(&[1.0, 5.0], 4, Mode::BilinearHalfPixel), [1.0, 2.0, 4.0, 5.0]);
     assert_eq!(row(&[1.0, 5.0], 5, Mode::BilinearAligned), [1.0, 2.0, 3.0, 4.0, 5.0]);
     assert_eq!(row(&[1.0, 5.0], 1, Mode::BilinearAligned), [1.0]);
+    assert_eq!(row(&[1.0, 5.0], 4, Mode::BilinearTopLeft), [1.0, 3.0, 5.0, 5.0]);
     assert_eq!(row(&[0.0, 1.0, 2.0, 3.0], 2, Mode::BilinearHalfPixel), [0.5, 2.5]);
 }
 
