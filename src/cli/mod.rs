@@ -14,6 +14,8 @@ mod diff;
 mod eval;
 mod expand;
 mod explain;
+mod export;
+mod export_pytorch;
 mod fmt;
 mod graph;
 mod import;
@@ -65,6 +67,7 @@ enum Command {
     Compare(compare::Compare),
     Init(init::Init),
     Import(import::Import),
+    Export(export::Export),
     Weights(checkpoint::Weights),
     Profile(profile::Profile),
     Explain(explain::Explain),
@@ -157,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Weights(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::New(command) => command.run(),

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{Attr, Export, Import, Live, Target, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -123,6 +124,16 @@ impl Operator for Softmax {
             return Err(Unfit::new("softmax of a map needs operator set 13: export with --opset 13 or later"));
         }
         g.unary(if self.log { "LogSoftmax" } else { "Softmax" }, vec![("axis", Attr::Int(self.axis as i64 + 1))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let dim = self.axis as u64 + 1;
+        let (call, module) = match self.log {
+            true => ("F.log_softmax({x}, {})", "nn.LogSoftmax({})"),
+            false => ("F.softmax({x}, {})", "nn.Softmax({})"),
+        };
+        g.either(Expr::new(call).arg("dim", dim), Expr::new(module).arg("dim", dim));
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! Maximum and average over windows, over everything, and over as many parts as the result shall have.
 //!
-//! Shapes and divisors are PyTorch's. `span` says which cells each output position covers; the tests are in `tests`.
+//! Shapes and divisors are PyTorch's. `span` says which cells each output position covers, `exchange` what
+//! PyTorch has for it; the tests are in `tests`.
 
+mod exchange;
 pub mod span;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -12,6 +14,7 @@ use super::geom::{DILATION, PAD, Padding, Windows, feature_map};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window};
 use super::onnx::{self, Attr, Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -286,6 +289,10 @@ impl Operator for Pool {
             g.unary("MaxPool", attrs);
         }
         Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        exchange::to_pytorch(self, g)
     }
 }
 
