@@ -2,30 +2,16 @@
 //! torch, numpy, PIL and safetensors, that they give netc's own outputs and losses. With `CI=true` it has to.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
+use common::python;
 use ndarray::{ArrayD, IxDyn};
 use netc::data::npy;
 use netc::weights::{Checkpoint, Scheme, StoredTensor, init};
 use netc::{Compiled, compile_text, op, pytorch};
-
-/// A Python with PyTorch.
-fn python() -> Option<&'static str> {
-    static PYTHON: OnceLock<Option<String>> = OnceLock::new();
-    let found = PYTHON.get_or_init(|| {
-        let python = std::env::var("NETC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let imports = ["-c", "import torch, numpy, PIL, safetensors.torch"];
-        let runs = Command::new(&python).args(imports).output().is_ok_and(|output| output.status.success());
-        assert!(runs || std::env::var_os("CI").is_none(), "{python} cannot import torch, numpy, PIL and safetensors");
-        runs.then_some(python)
-    });
-    if found.is_none() {
-        eprintln!("skipped: no Python with torch, numpy, PIL and safetensors; name one by NETC_PYTHON");
-    }
-    found.as_deref()
-}
 
 /// Layers on a map [4, 9, 10]. Each is an output of its own.
 const MAP_LAYERS: &[&str] = &[
@@ -426,6 +412,32 @@ freeze = { freeze = [\"conv?.*\"], thaw = [{ epoch = 2, paths = [\"conv2.*\"] }]
 evaluate = { train = 12, batch = 7 }
 ";
 
+/// Batch norms, one of them frozen, and a net without a preprocessing of its own.
+const NORMS: &str = "net = \"norms.net\"
+seed = 7
+epochs = 3
+batch = 20
+data = { train = { kind = \"csv\", file = \"images.csv\" }, workers = 0 }
+loss = { kind = \"squared_error\" }
+optimiser = { kind = \"adam\", rate = 0.005, decay = 0.01 }
+schedule = { kind = \"cosine\", end = 0.1 }
+freeze = { freeze = [\"bn1.*\"] }
+";
+
+const NORMS_NET: &str = "net norms {
+  input image: [1, 12, 10]
+  conv1: conv(6, 3, bias = false)
+  bn1: bn
+  relu
+  conv2: conv(8, 3, bias = false)
+  bn2: bn(momentum = 0.3)
+  prelu1: prelu
+  flatten
+  fc: linear(3)
+  output logits
+}
+";
+
 fn done(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -439,11 +451,11 @@ fn records(path: PathBuf) -> Vec<serde_json::Value> {
 }
 
 /// Runs a program as two processes, as `torchrun` does; that of Debian's PyTorch does not run under Debian's Python.
-fn two_processes(python: &str, folder: &Path) -> String {
+fn two_processes(python: &str, folder: &Path, args: &[&str]) -> String {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let process = |rank: &str| {
         let mut command = Command::new(python);
-        command.current_dir(folder).args(["train.py", "--device", "cpu"]).env("OMP_NUM_THREADS", "1");
+        command.current_dir(folder).args(["train.py", "--device", "cpu"]).args(args).env("OMP_NUM_THREADS", "1");
         command.envs([("RANK", rank), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port)]);
         command
     };
@@ -457,67 +469,144 @@ fn two_processes(python: &str, folder: &Path) -> String {
     said
 }
 
-/// Two processes learn by a recipe what netc learns by it.
-///
-/// Both begin with the same weights and see the same images. Sums of some hundred products in single precision are off by
-/// about 1e-6 of their magnitude; what ten steps add, each on weights that are off by those before it, is less than twenty
-/// times that.
-fn assert_learns_alike(python: &str, name: &str, recipe: &str) {
-    const BOUND: f64 = 2e-5;
+/// A folder with images, two nets and a recipe, and what netc has learned by it.
+fn learned(recipe: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     for (file, count, seed) in [("train.bin", 60, 1), ("test.bin", 30, 2)] {
         std::fs::write(path.join(file), images(count, seed)).unwrap();
     }
+    let mut table = "path,label\n".to_owned();
+    for (at, bytes) in images(20, 3).chunks_exact(1 + 3 * 1024).enumerate() {
+        let image = png(&bytes[1..]);
+        std::fs::write(path.join(format!("{at}.png")), image).unwrap();
+        table.push_str(&format!("{at}.png,{}\n", ["a", "b \\ \"\"\"", "c"][usize::from(bytes[0])].replace('"', "")));
+    }
+    std::fs::write(path.join("images.csv"), table).unwrap();
     std::fs::write(path.join("lenet.net"), LENET).unwrap();
+    std::fs::write(path.join("norms.net"), NORMS_NET).unwrap();
     std::fs::write(path.join("r.toml"), recipe).unwrap();
-    let netc = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netc"));
-        command.current_dir(path);
-        command
-    };
-    done(netc().args(["train", "r.toml"]));
+    done(netc(path).args(["train", "r.toml"]));
+    let net = recipe.split('"').nth(1).unwrap();
     std::fs::create_dir(path.join("torch")).unwrap();
-    done(netc().args(["export", "lenet.net", "-o", "torch/lenet.py", "--recipe", "r.toml"]));
-    let said = two_processes(python, &path.join("torch"));
-    let (ours, theirs) = (records(path.join("runs/r/metrics.jsonl")), records(path.join("torch/runs/r/metrics.jsonl")));
+    done(netc(path).args(["export", net, "-o", "torch/model.py", "--recipe", "r.toml"]));
+    folder
+}
+
+/// An image of 16 x 12 as a PNG.
+fn png(planes: &[u8]) -> Vec<u8> {
+    let pixels = (0..16 * 12).flat_map(|at| [0, 1, 2].map(|channel| planes[channel * 1024 + at / 16 * 32 + at % 16]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_vec(16, 12, pixels.collect()).unwrap().write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn netc(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netc"));
+    command.current_dir(folder);
+    command
+}
+
+/// The losses and figures of a run of PyTorch are those of netc's.
+///
+/// Both begin with the same weights and see the same images. Sums of some hundred products in single precision are off by
+/// about 1e-6 of their magnitude; what ten steps add, each on weights that are off by those before it, is less than twenty
+/// times that.
+fn assert_same_losses(folder: &Path, results: &str, said: &str) {
+    const BOUND: f64 = 2e-5;
+    let (ours, theirs) = (records(folder.join("runs/r/metrics.jsonl")), records(folder.join(results)));
     assert_eq!(ours.len(), theirs.len(), "{said}");
     let mut most = 0.0f64;
     for (ours, theirs) in ours.iter().zip(&theirs) {
-        for key in ["/loss", "/rate", "/validation/loss", "/test/loss", "/train/loss"] {
-            let (Some(ours), Some(theirs)) = (ours.pointer(key), theirs.pointer(key)) else {
-                assert_eq!(
-                    ours.pointer(key).is_some_and(|value| !value.is_null()),
-                    theirs.pointer(key).is_some(),
-                    "{key}"
-                );
-                continue;
-            };
-            let (ours, theirs) = (ours.as_f64().unwrap(), theirs.as_f64().unwrap());
+        for key in ["/loss", "/accuracy", "/rate", "/validation/loss", "/test/loss", "/test/top1", "/train/loss"] {
+            let (ours, theirs) = (ours.pointer(key).and_then(|value| value.as_f64()), theirs.pointer(key));
+            let theirs = theirs.and_then(|value| value.as_f64());
+            assert_eq!(ours.is_some(), theirs.is_some(), "{key}\n{said}");
+            let (Some(ours), Some(theirs)) = (ours, theirs) else { continue };
             most = most.max((ours - theirs).abs() / ours);
             assert!((ours - theirs).abs() <= BOUND * ours, "{key}: {theirs} instead of {ours}\n{said}");
         }
         assert_eq!(ours["step"], theirs["step"]);
     }
-    println!("{name}: losses differ by {most:.1e} at most");
-    // What it leaves is read by netc.
-    let evaluated = netc().args(["weights", "ls", "torch/runs/r/last.safetensors"]).output().unwrap();
-    assert!(evaluated.status.success() && String::from_utf8_lossy(&evaluated.stdout).contains("fc2.weight"));
-    // It goes on from where it stands: there is nothing left to do.
-    let again = Command::new(python).current_dir(path.join("torch")).args(["train.py", "--device", "cpu"]).output();
-    assert!(String::from_utf8_lossy(&again.unwrap().stderr).contains("--resume"));
+    println!("losses differ by {most:.1e} at most");
 }
 
 #[test]
 fn two_processes_learn_from_whole_batches_as_netc_does() {
     let Some(python) = python() else { return };
-    assert_learns_alike(python, "whole batches", WHOLE);
+    let folder = learned(WHOLE);
+    let torch = folder.path().join("torch");
+    let said = two_processes(python, &torch, &[]);
+    assert_same_losses(folder.path(), "torch/runs/r/metrics.jsonl", &said);
+    // What it leaves is read by netc.
+    let listed = done(netc(folder.path()).args(["weights", "ls", "torch/runs/r/last.safetensors"]));
+    assert!(listed.contains("fc2.weight") && listed.contains("lenet"), "{listed}");
+    // A run that ends in the middle goes on as if it had not; one that is there is not begun anew.
+    let again = Command::new(python).current_dir(&torch).args(["train.py", "--device", "cpu"]).output().unwrap();
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("--resume"));
+    let program = std::fs::read_to_string(torch.join("train.py")).unwrap();
+    assert!(program.contains("\nEPOCHS = 6\n"));
+    std::fs::write(torch.join("train.py"), program.replace("\nEPOCHS = 6\n", "\nEPOCHS = 3\n")).unwrap();
+    two_processes(python, &torch, &["--folder", "halves"]);
+    std::fs::write(torch.join("train.py"), program).unwrap();
+    let said = two_processes(python, &torch, &["--folder", "halves", "--resume"]);
+    assert_same_losses(folder.path(), "torch/halves/metrics.jsonl", &said);
 }
 
 #[test]
 fn two_processes_learn_from_changed_images_as_netc_does() {
     let Some(python) = python() else { return };
-    assert_learns_alike(python, "changed images", CHANGED);
+    let folder = learned(CHANGED);
+    let said = two_processes(python, &folder.path().join("torch"), &[]);
+    assert_same_losses(folder.path(), "torch/runs/r/metrics.jsonl", &said);
+}
+
+/// Statistics of batch norms are those of what a process has of a batch: of one process, of the whole.
+#[test]
+fn one_process_learns_with_batch_norms_as_netc_does() {
+    let Some(python) = python() else { return };
+    let folder = learned(NORMS);
+    let said =
+        done(Command::new(python).current_dir(folder.path().join("torch")).args(["train.py", "--device", "cpu"]));
+    assert_same_losses(folder.path(), "torch/runs/r/metrics.jsonl", &said);
+}
+
+#[test]
+fn what_has_no_counterpart_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::write(path.join("lenet.net"), LENET).unwrap();
+    std::fs::write(path.join("other.net"), LENET).unwrap();
+    let refused = |recipe: &str, args: &[&str], code: i32| {
+        std::fs::write(path.join("r.toml"), recipe).unwrap();
+        let output = netc(path).args(["export", "lenet.net"]).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    let with = ["-o", "model.py", "--recipe", "r.toml"];
+    for (recipe, said) in [
+        (format!("{WHOLE}run = {{ checkpoint_activations = true }}\n"), "r.toml: `run.checkpoint_activations`"),
+        (WHOLE.replace("workers = 0", "on_corrupt = \"skip\""), "r.toml: `data.on_corrupt`"),
+        (format!("{WHOLE}freeze = {{ freeze = [\"cnv1.*\"] }}\n"), "did you mean `conv1.*`"),
+        (WHOLE.replace("lenet.net", "other.net"), "`net` is ./other.net"),
+        (WHOLE.replace("epochs", "epoch"), "did you mean `epochs`"),
+    ] {
+        let found = refused(&recipe, &with, 1);
+        assert!(found.contains(said), "{found}");
+    }
+    for (args, said) in [
+        (&["-o", "model"][..], "add --to pytorch"),
+        (&["-o", "a-b.py", "--recipe", "r.toml"], "cannot import `a-b`"),
+        (&["-o", "train.py", "--recipe", "r.toml"], "beside it"),
+        (&["-o", "model.py", "--train", "x/t.py", "--recipe", "r.toml"], "beside it"),
+    ] {
+        let found = refused(WHOLE, args, 2);
+        assert!(found.contains(said), "{found}");
+    }
+    let mut left: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["lenet.net", "other.net", "r.toml"]);
 }
 
 /// The commands of the pages about PyTorch, one after the other: sessions of netc, files that begin with their names, and

@@ -541,6 +541,8 @@ def main():
 def run(options, rank, world, device):
     say = print if rank == 0 else (lambda *_, **__: None)
     train, held, test = open_sets(options.data)
+    if min(BATCH, len(train.labels)) < world * ACCUMULATE:
+        raise SystemExit(f"a batch of {BATCH}, and {len(train.labels)} images, are too few for {world} processes")
     if len(train.classes) != CLASSES:
         raise SystemExit(f"the images have {len(train.classes)} classes, but the net gives {CLASSES}")
 #: if statistics
