@@ -25,7 +25,7 @@ def outputs_of(model, inputs):
 
 
 def faults(folder):
-    spec = importlib.util.spec_from_file_location(folder.name, folder / "model.py")
+    spec = importlib.util.spec_from_file_location(f"net_{folder.name}", folder / "model.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     model = module.load()

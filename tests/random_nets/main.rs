@@ -299,7 +299,7 @@ fn modules_of_pytorch_mean_what_their_operators_mean() {
     let mut command = std::process::Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pytorch/compare.py")).arg("--no-export");
     let mut runner = TestRunner::deterministic();
-    for seed in 0..48 {
+    for seed in 0..u64::from(cases(24).cases) {
         let net = nets().new_tree(&mut runner).unwrap().current();
         let compiled = compile(&net).unwrap();
         let folder = folder.path().join(seed.to_string());
