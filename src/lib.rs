@@ -18,6 +18,7 @@ pub mod opt;
 pub mod outline;
 pub mod picture;
 pub mod plan;
+pub mod pytorch;
 pub mod report;
 pub mod run;
 pub mod shape;

@@ -1,6 +1,6 @@
 //! The console sessions of README.md and docs/, run: what stands below each `$ netc …` is what the command prints, its
-//! messages before its data; a line `...` stands for any lines. A block fenced as `net` that begins with `# NAME.net` is
-//! the file of that name in the document's later sessions. Commands on `.material` need `scripts/fetch-material` and are
+//! messages before its data; a line `...` stands for any lines. A block fenced as `net` that begins with `# NAME.net`, or
+//! one of `toml` that begins with `# NAME.toml`, is the file of that name in the document's later sessions. Commands on `.material` need `scripts/fetch-material` and are
 //! skipped without it.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -50,8 +50,12 @@ fn sessions(document: &Path, faults: &mut String) -> usize {
     parts.next();
     while let (Some(block), _) = (parts.next(), parts.next()) {
         let (info, body) = block.split_once('\n').unwrap_or((block, ""));
-        let named = body.lines().next().and_then(|line| line.strip_prefix("# ")).filter(|name| name.ends_with(".net"));
-        if let (true, Some(name)) = (info.starts_with("net"), named) {
+        let ending = match info.trim() {
+            "toml" => ".toml",
+            _ => ".net",
+        };
+        let named = body.lines().next().and_then(|line| line.strip_prefix("# ")).filter(|name| name.ends_with(ending));
+        if let (true, Some(name)) = (info.starts_with("net") || ending == ".toml", named) {
             fs::write(folder.path().join(name), body).unwrap();
         }
         if info.trim() != "console" {

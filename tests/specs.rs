@@ -11,7 +11,7 @@ use netc::diag::{Sink, SourceMap};
 use netc::plan::{self, explain, plan};
 use netc::report::{self, Style};
 use netc::syntax::ast_text;
-use netc::{FileLoader, Settings, compile, compile_with, ir, opt, syntax};
+use netc::{FileLoader, Settings, compile, compile_with, ir, opt, pytorch, syntax};
 
 /// Compares with `snapshots/STAGE/NAME.snap`.
 fn assert_stage(stage: &str, name: &str, text: &str) {
@@ -55,6 +55,7 @@ fn each_stage_is_as_its_snapshot_has_it() {
         let rows = rollup(&report, By::Layer).unwrap();
         assert_stage("cost", name, &report::cost::table(&report, &rows, By::Layer, style));
         assert_stage("plan", name, &steps(path, &report.symbols));
+        assert_stage("pytorch", name, &pytorch::module(&compiled.net, &compiled.shapes, None).unwrap());
     });
 }
 

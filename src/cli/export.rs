@@ -1,73 +1,118 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::input::normalise_by;
 use super::weights::Stored;
-use super::{Failure, Outcome, Source, complain};
-use crate::data::Labels;
-use crate::onnx::{ExportOptions, export};
-use crate::train::trainer::CLASSES;
+use super::{Failure, Outcome, Source, export_onnx, export_pytorch};
+use crate::onnx::ExportOptions;
 
-/// Turn a net and its weights into an ONNX model
+/// Write a net and its weights as a model of ONNX or a module of PyTorch
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    stored: Stored,
-    /// The .onnx file to write
+    pub(super) source: Source,
+    /// The file to write: .onnx or .py
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
-    /// The operator set of the model
-    #[arg(long, value_name = "N", default_value_t = ExportOptions::default().opset)]
-    opset: i64,
+    pub(super) output: PathBuf,
+    /// What to write [default: by the name of the file]
+    #[arg(long, value_enum)]
+    to: Option<To>,
+    #[command(flatten)]
+    pub(super) stored: Stored,
+    #[command(flatten)]
+    pub(super) onnx: Onnx,
+    #[command(flatten)]
+    pub(super) pytorch: Pytorch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum To {
+    /// A model of ONNX
+    Onnx,
+    /// A module of PyTorch
+    Pytorch,
+}
+
+/// What only models of ONNX have.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For ONNX")]
+pub(super) struct Onnx {
+    /// The operator set of the model [default: 21]
+    #[arg(long, value_name = "N")]
+    opset: Option<i64>,
     /// Class names that the model carries along: JSON, or text with one name a line [default: those of the weights]
     #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
+    pub(super) labels: Option<PathBuf>,
     /// Put the net's preprocessing into the graph: the model takes images as bytes, [batch, height, width, channels]
     #[arg(long)]
-    with_preprocess: bool,
+    pub(super) with_preprocess: bool,
     /// Fold batch norms into the layers in front of them
     #[arg(long)]
-    fold_bn: bool,
+    pub(super) fold_bn: bool,
     /// Write the structure alone: every parameter is zeros that take no bytes
     #[arg(long, conflicts_with = "weights")]
-    without_weights: bool,
+    pub(super) without_weights: bool,
     /// Write large tensors to a file beside the model, FILE.data, as happens to models over 2 GiB
     #[arg(long)]
-    tensors_beside: bool,
+    pub(super) tensors_beside: bool,
+}
+
+/// What only modules of PyTorch have.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For PyTorch")]
+pub(super) struct Pytorch {
+    /// A recipe: a program that trains the net by it is written too
+    #[arg(long, value_name = "RECIPE")]
+    pub(super) recipe: Option<PathBuf>,
+    /// The program to write [default: train.py beside the module]
+    #[arg(long, value_name = "FILE", requires = "recipe")]
+    pub(super) train: Option<PathBuf>,
 }
 
 impl Export {
     pub(super) fn run(self) -> Outcome {
-        if !crate::is_model(&self.output) {
-            return Err(Failure::Call(format!("-o {}: a model is named .onnx", self.output.display())));
+        let named = |name: &str| self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(name));
+        let by_name = [("onnx", To::Onnx), ("py", To::Pytorch)].into_iter().find(|(name, _)| named(name));
+        match self.to.or(by_name.map(|(_, to)| to)) {
+            Some(To::Onnx) => {
+                self.refuse("PyTorch", &[("--recipe", self.pytorch.recipe.is_some())])?;
+                export_onnx::run(&self)
+            }
+            Some(To::Pytorch) => {
+                let Onnx { opset, labels, with_preprocess, fold_bn, without_weights, tensors_beside } = &self.onnx;
+                let given = [
+                    ("--opset", opset.is_some()),
+                    ("--labels", labels.is_some()),
+                    ("--with-preprocess", *with_preprocess),
+                    ("--fold-bn", *fold_bn),
+                    ("--without-weights", *without_weights),
+                    ("--tensors-beside", *tensors_beside),
+                ];
+                self.refuse("ONNX", &given)?;
+                export_pytorch::run(&self)
+            }
+            None => Err(Failure::Call(format!(
+                "{} does not say what to write: end it in .onnx or .py, or add --to onnx or --to pytorch",
+                self.output.display()
+            ))),
         }
-        let mut compiled = self.source.compile()?;
-        let checkpoint = if self.without_weights { None } else { self.stored.checkpoint(&compiled)? };
-        if checkpoint.is_none() && !self.without_weights {
-            let message = "name the file of weights with --weights, or leave them out with --without-weights";
-            return Err(Failure::Call(message.to_owned()));
+    }
+
+    /// Refuses options that mean nothing for what is written.
+    fn refuse(&self, other: &str, options: &[(&str, bool)]) -> Outcome {
+        match options.iter().find(|(_, given)| *given) {
+            Some((option, _)) => {
+                let output = self.output.display();
+                Err(Failure::Call(format!("{option} is for {other}, and {output} is not")))
+            }
+            None => Ok(()),
         }
-        if let Some(checkpoint) = &checkpoint {
-            normalise_by(&mut compiled, checkpoint.metadata());
-        }
-        let mut metadata = BTreeMap::new();
-        if let Some(path) = &self.labels {
-            metadata.insert(CLASSES.to_owned(), Labels::read(path)?.to_json());
-        }
-        let options = ExportOptions {
-            opset: self.opset,
-            folded: self.fold_bn,
-            with_preprocess: self.with_preprocess,
-            metadata,
-            bind: self.stored.bind_options(),
-        };
-        let model = export(&compiled.net, &compiled.shapes, checkpoint.as_ref(), &options)?;
-        model.write(&self.output, self.tensors_beside)?;
-        complain("note", &format!("{} in {}", model.summary(), self.output.display()));
-        Ok(())
+    }
+}
+
+impl Onnx {
+    /// The operator set that is asked for.
+    pub(super) fn opset(&self) -> i64 {
+        self.opset.unwrap_or(ExportOptions::default().opset)
     }
 }

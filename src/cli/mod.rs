@@ -15,6 +15,8 @@ mod eval;
 mod expand;
 mod explain;
 mod export;
+mod export_onnx;
+mod export_pytorch;
 mod fmt;
 mod graph;
 mod import;

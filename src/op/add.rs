@@ -5,6 +5,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{Export, Import, Live, Unfit};
+use super::pytorch::{self, Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -92,6 +93,11 @@ impl Operator for Add {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let operands = g.operands();
         g.last(if operands.len() == 2 { "Add" } else { "Sum" }, operands, Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.call(Expr::new(pytorch::joined(g.inputs.len(), "+")));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use super::gradient::{GradBuilder, Wrt};
 use super::activation::Activation;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{self, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, Helper, Py, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -16,6 +17,22 @@ pub struct Affine {
     /// One summand, or one for each channel.
     pub shift: Vec<f64>,
 }
+
+static AFFINE: Helper = Helper {
+    name: "Affine",
+    text: r#"class Affine(nn.Module):
+    """Constants that each channel is multiplied with, and that are added to it."""
+
+    def __init__(self, scale: List[float], shift: List[float]):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.register_buffer("shift", torch.tensor(shift), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = [-1] + [1] * (x.dim() - 2)
+        return x * self.scale.view(sizes) + self.shift.view(sizes)
+"#,
+};
 
 impl Operator for Affine {
     fn signatures() -> &'static [Signature] {
@@ -152,6 +169,22 @@ impl Operator for Affine {
                 g.last("Add", vec![scaled, shift], Vec::new());
             }
         }
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        if let ([scale], [shift]) = (self.scale.as_slice(), self.shift.as_slice()) {
+            let text = match (*scale == 1.0, *shift == 0.0) {
+                (true, _) => "{x} + {1}",
+                (false, true) => "{x} * {0}",
+                (false, false) => "{x} * {0} + {1}",
+            };
+            g.call(Expr::new(text).arg("scale", *scale).arg("shift", *shift));
+            return Ok(());
+        }
+        g.helper(&AFFINE);
+        let [scale, shift] = [&self.scale, &self.shift].map(|values| Py::list(values.iter().copied()));
+        g.module(Expr::new("Affine({})").arg("scale", scale).arg("shift", shift));
         Ok(())
     }
 }

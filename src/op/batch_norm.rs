@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
 use super::onnx::{self, Attr, Export, Import, Param, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -152,6 +153,17 @@ impl Operator for BatchNorm {
         let inputs = vec![g.operand(0), weight, bias, g.param("running_mean"), g.param("running_var")];
         let momentum = Attr::Float((1.0 - self.momentum) as f32);
         g.last("BatchNormalization", inputs, vec![("epsilon", Attr::Float(self.eps as f32)), ("momentum", momentum)]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let name = if g.inputs[0].rank() == 3 { "nn.BatchNorm2d({})" } else { "nn.BatchNorm1d({})" };
+        let module = Expr::new(name)
+            .arg("num_features", g.channels())
+            .key("eps", self.eps, 1e-5)
+            .key("momentum", self.momentum, 0.1)
+            .key("affine", self.affine, true);
+        g.module(module);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
 use super::onnx::{self, Constant, Export, Import, Unfit};
+use super::pytorch::{Expr, Helper, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -20,6 +21,24 @@ static SIGNATURES: [Signature; 1] = [Signature {
     operands: Operands::Above,
     doc: "trainable scale and bias per channel",
 }];
+
+static CHANNEL_SCALE: Helper = Helper {
+    name: "ChannelScale",
+    text: r#"class ChannelScale(nn.Module):
+    """A trained scale and bias for each channel."""
+
+    def __init__(self, channels: int, bias: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = [-1] + [1] * (x.dim() - 2)
+        x = x * self.weight.view(sizes)
+        bias = self.bias
+        return x if bias is None else x + bias.view(sizes)
+"#,
+};
 
 impl Operator for ChannelScale {
     fn signatures() -> &'static [Signature] {
@@ -118,6 +137,12 @@ impl Operator for ChannelScale {
             return Ok(());
         }
         g.scaled_and_shifted(x)
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.helper(&CHANNEL_SCALE);
+        g.module(Expr::new("ChannelScale({})").arg("channels", g.channels()).key("bias", self.bias, true));
+        Ok(())
     }
 }
 

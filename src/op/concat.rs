@@ -6,6 +6,7 @@ use super::gradient::{GradBuilder, Wrt};
 use super::slice::Slice;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{Attr, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{self, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -122,6 +123,11 @@ impl Operator for Concat {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let operands = g.operands();
         g.last("Concat", operands, vec![("axis", Attr::Int(self.axis as i64 + 1))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.call(Expr::new("torch.cat([{xs}], {})").arg("dim", self.axis as u64 + 1));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use super::onnx::{self, Attr, Export, Import, Unfit};
+use super::pytorch::{Expr, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -163,6 +164,20 @@ impl Operator for Conv {
             attrs.push(("group", Attr::Int(self.groups as i64)));
         }
         g.last("Conv", inputs, attrs);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let windows = &self.windows;
+        let module = Expr::new("nn.Conv2d({})")
+            .arg("in_channels", g.channels())
+            .arg("out_channels", self.out_c)
+            .arg("kernel_size", Py::pair(windows.kernel))
+            .key("stride", Py::pair(windows.stride), 1)
+            .key("dilation", Py::pair(windows.dilation), 1)
+            .key("groups", self.groups, 1)
+            .key("bias", self.bias, true);
+        g.windowed(windows, module);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::products;
 use super::slice::Slice;
 use super::{Cost, Op, Operator, ParamSpec, Reach, Role, ShapeError, Window};
 use super::onnx::{self, Attr, Export, Import, Unfit};
+use super::pytorch::{Expr, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -256,6 +257,28 @@ impl Operator for ConvTranspose {
             attrs.push(("output_padding", Attr::Ints(self.output_pad.iter().map(|&pad| pad as i64).collect())));
         }
         g.last("ConvTranspose", inputs, attrs);
+        Ok(())
+    }
+
+    /// Cells are taken away behind the module where PyTorch's padding cannot say it.
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let [top, left, bottom, right] = self.padding;
+        let is_even = (top, left) == (bottom, right);
+        let module = Expr::new("nn.ConvTranspose2d({})")
+            .arg("in_channels", g.channels())
+            .arg("out_channels", self.out_c)
+            .arg("kernel_size", Py::pair(self.kernel))
+            .key("stride", Py::pair(self.stride), 1)
+            .key("padding", if is_even { Py::pair([top, left]) } else { 0.into() }, 0)
+            .key("output_padding", Py::pair(self.output_pad), 0)
+            .key("groups", self.groups, 1)
+            .key("bias", self.bias, true)
+            .key("dilation", Py::pair(self.dilation), 1);
+        g.module(module);
+        if !is_even {
+            let cut = [left, right, top, bottom].map(|side| Py::Int(-(side as i64)));
+            g.call(Expr::new("F.pad({m}({x}), {0})").arg("pad", Py::List(cut.into())));
+        }
         Ok(())
     }
 }

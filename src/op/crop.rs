@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, size_of, words};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis, geom};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -137,6 +138,19 @@ impl Operator for Crop {
         }
         let ends = starts.iter().zip(&self.size).map(|(start, size)| start.add(size)).collect::<Result<Vec<_>, _>>()?;
         g.sliced(&[2, 3], &starts, &ends)
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let mut call = Expr::new("{x}[:, :, {0}:{1}, {2}:{3}]");
+        for axis in [0, 1] {
+            let start = match self.at {
+                At::Center => g.inputs[0].0[axis + 1].sub(&self.size[axis])?.floor_div(2)?,
+                At::Offset(offset) => offset[axis].into(),
+            };
+            call = call.arg("start", &start).arg("end", &start.add(&self.size[axis])?);
+        }
+        g.call(call);
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::mul::Mul;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -99,6 +100,11 @@ impl Operator for Div {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let operands = g.operands();
         g.last("Div", operands, Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.call(Expr::new("{x} / {y}"));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
 use super::onnx::{self, Attr, Export, Import, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -109,6 +110,15 @@ impl Operator for Dropout {
         }
         let (x, ratio) = (g.operand(0), g.float(self.p)?);
         g.last("Dropout", vec![x, ratio], Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let (call, module) = match self.channels {
+            true => ("F.dropout2d({x}, {0}, self.training)", "nn.Dropout2d({})"),
+            false => ("F.dropout({x}, {0}, self.training)", "nn.Dropout({})"),
+        };
+        g.either(Expr::new(call).arg("p", self.p), Expr::new(module).arg("p", self.p));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -116,6 +117,16 @@ impl Operator for Extremum {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let operands = g.operands();
         g.last(if self.which == Which::Maximum { "Max" } else { "Min" }, operands, Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.call(Expr::new(match (self.which, g.inputs.len()) {
+            (Which::Maximum, 2) => "torch.maximum({x}, {y})",
+            (Which::Minimum, 2) => "torch.minimum({x}, {y})",
+            (Which::Maximum, _) => "torch.amax(torch.stack([{xs}]), 0)",
+            (Which::Minimum, _) => "torch.amin(torch.stack([{xs}]), 0)",
+        }));
         Ok(())
     }
 }

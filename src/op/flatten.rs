@@ -5,6 +5,7 @@ use super::gradient::{GradBuilder, Wrt};
 use super::reshape::Reshape;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Attr, Export, Import, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -70,6 +71,11 @@ impl Operator for Flatten {
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         g.unary("Flatten", vec![("axis", Attr::Int(1))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.either(Expr::new("torch.flatten({x}, 1)"), Expr::new("nn.Flatten()"));
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use super::{
     crop, div, extremum, group_norm, layer_norm, linear, loss, lrn, mul, normalise, pad, pad_shortcut, pool, prelu, rbf, slice, softmax, table_conv, upsample,
 };
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -297,5 +298,9 @@ impl Operator for Gradient {
 
     fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
         Err(Unfit::new("a gradient exists in training only"))
+    }
+
+    fn to_pytorch(&self, _g: &mut PyTorch) -> Result<(), Unfit> {
+        Err(Unfit::new("gradients are PyTorch's own"))
     }
 }

@@ -5,6 +5,7 @@ use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
 use super::onnx::{self, Attr, Constant, Export, Import, Param as OnnxParam, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -198,6 +199,22 @@ impl Operator for GroupNorm {
                 g.last("GroupNormalization", inputs, vec![eps, ("num_groups", Attr::Int(groups as i64))]);
             }
         }
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let module = match self.groups {
+            Groups::Of(groups) => Expr::new("nn.GroupNorm({})")
+                .arg("num_groups", groups)
+                .arg("num_channels", g.channels())
+                .key("eps", self.eps, 1e-5)
+                .key("affine", self.affine, true),
+            Groups::Channels => Expr::new("nn.InstanceNorm2d({})")
+                .arg("num_features", g.channels())
+                .key("eps", self.eps, 1e-5)
+                .key("affine", self.affine, false),
+        };
+        g.module(module);
         Ok(())
     }
 }

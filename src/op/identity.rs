@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -62,6 +63,11 @@ impl Operator for Identity {
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         g.unary("Identity", Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.either(Expr::new("{x}"), Expr::new("nn.Identity()"));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Signature, Value};
 use super::gradient::GradBuilder;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -64,6 +65,11 @@ impl Operator for Input {
 
     /// An input is declared, not computed.
     fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    /// An input is declared, not computed.
+    fn to_pytorch(&self, _g: &mut PyTorch) -> Result<(), Unfit> {
         Ok(())
     }
 }

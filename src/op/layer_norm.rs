@@ -5,6 +5,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, axis, geom};
 use super::onnx::{self, Attr, Export, Import, Param, Unfit};
+use super::pytorch::{Expr, Helper, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -27,6 +28,18 @@ static SIGNATURES: [Signature; 1] = [Signature {
     operands: Operands::Above,
     doc: "normalisation over the channels of each position",
 }];
+
+static CHANNEL_NORM: Helper = Helper {
+    name: "ChannelNorm",
+    text: r#"class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+"#,
+};
 
 impl Operator for LayerNorm {
     fn signatures() -> &'static [Signature] {
@@ -154,6 +167,19 @@ impl Operator for LayerNorm {
         }
         let y = g.between("LayerNormalization", inputs, attrs);
         g.last("Transpose", vec![y], vec![("perm", Attr::Ints(vec![0, 3, 1, 2]))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let is_map = g.inputs[0].rank() == 3;
+        if is_map {
+            g.helper(&CHANNEL_NORM);
+        }
+        let module = Expr::new(if is_map { "ChannelNorm({})" } else { "nn.LayerNorm({})" })
+            .arg("normalized_shape", g.channels())
+            .key("eps", self.eps, 1e-5)
+            .key("elementwise_affine", self.affine, true);
+        g.module(module);
         Ok(())
     }
 }

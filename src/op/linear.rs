@@ -7,6 +7,7 @@ use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use super::onnx::{self, Attr, Constant, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -133,6 +134,15 @@ impl Operator for Linear {
             inputs.push(g.float(0.0)?);
         }
         g.last("Gemm", inputs, vec![("transB", Attr::Int(1))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let module = Expr::new("nn.Linear({})")
+            .arg("in_features", g.channels())
+            .arg("out_features", self.features)
+            .key("bias", self.bias, true);
+        g.module(module);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, add};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -104,6 +105,10 @@ impl Operator for Loss {
     }
 
     fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Err(Unfit::new("a loss exists in training only"))
+    }
+
+    fn to_pytorch(&self, _g: &mut PyTorch) -> Result<(), Unfit> {
         Err(Unfit::new("a loss exists in training only"))
     }
 }

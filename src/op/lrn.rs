@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, geom};
 use super::onnx::{self, Attr, Export, Import, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -144,6 +145,18 @@ impl Operator for Lrn {
         let turned = g.between("Gather", vec![g.operand(0), turn.clone()], axis.clone());
         let made = g.between("LRN", vec![turned], attrs);
         g.last("Gather", vec![made, turn], axis);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let with = |text: &str| {
+            Expr::new(text)
+                .arg("size", self.size)
+                .key("alpha", self.alpha, 1e-4)
+                .key("beta", self.beta, 0.75)
+                .key("k", self.k, 1.0)
+        };
+        g.either(with("F.local_response_norm({x}, {})"), with("nn.LocalResponseNorm({})"));
         Ok(())
     }
 }

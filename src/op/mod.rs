@@ -11,6 +11,7 @@ pub mod error;
 pub mod geom;
 pub mod onnx;
 mod products;
+pub mod pytorch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod testing;
@@ -23,6 +24,7 @@ use crate::tensor::{Element, Shape, View, ViewMut};
 
 use gradient::GradBuilder;
 use onnx::{Export, Import, Unfit};
+use pytorch::PyTorch;
 
 pub use attr::{ArgError, Call, Signature, Value};
 pub use error::ShapeError;
@@ -84,6 +86,12 @@ pub trait Operator: Sized {
     /// # Errors
     /// When ONNX has none.
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit>;
+
+    /// Says which module or function of PyTorch it is.
+    ///
+    /// # Errors
+    /// When it is none.
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit>;
 }
 
 /// A tensor that an operator owns.
@@ -327,6 +335,14 @@ macro_rules! ops {
             /// When ONNX has no nodes that compute it.
             pub fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
                 match self { $(Op::$variant(op) => op.to_onnx(g),)* }
+            }
+
+            /// See [`Operator::to_pytorch`].
+            ///
+            /// # Errors
+            /// When PyTorch has nothing that computes it.
+            pub fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+                match self { $(Op::$variant(op) => op.to_pytorch(g),)* }
             }
         }
 

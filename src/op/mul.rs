@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{Export, Import, Live, Unfit};
+use super::pytorch::{self, Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -113,6 +114,11 @@ impl Operator for Mul {
             product = g.between("Mul", vec![product, operand], Vec::new());
         }
         g.last("Mul", vec![product, last], Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.call(Expr::new(pytorch::joined(g.inputs.len(), "*")));
         Ok(())
     }
 }

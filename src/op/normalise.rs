@@ -5,6 +5,7 @@ use super::batch_norm::BatchNorm;
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -85,6 +86,10 @@ impl Operator for Normalise {
     }
 
     fn to_onnx(&self, _g: &mut Export) -> Result<(), Unfit> {
+        Err(Unfit::new("normalisation by the statistics of a batch exists in training only"))
+    }
+
+    fn to_pytorch(&self, _g: &mut PyTorch) -> Result<(), Unfit> {
         Err(Unfit::new("normalisation by the statistics of a batch exists in training only"))
     }
 }

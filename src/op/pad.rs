@@ -7,6 +7,7 @@ use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::slice::Slice;
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use super::onnx::{self, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -181,6 +182,17 @@ impl Operator for Pad {
             Fill::Reflect => g.padded(x, pads, "reflect", 0.0),
             Fill::Replicate => g.padded(x, pads, "edge", 0.0),
         }
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let [top, left, bottom, right] = self.sides;
+        let (text, value) = match self.fill {
+            Fill::Constant(value) => ("F.pad({x}, {})", value),
+            Fill::Reflect => ("F.pad({x}, {0}, mode=\"reflect\")", 0.0),
+            Fill::Replicate => ("F.pad({x}, {0}, mode=\"replicate\")", 0.0),
+        };
+        g.call(Expr::new(text).arg("pad", Py::list([left, right, top, bottom])).key("value", value, 0.0));
+        Ok(())
     }
 }
 

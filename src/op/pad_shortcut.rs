@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param, words};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use super::onnx::{self, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -143,6 +144,15 @@ impl Operator for PadShortcut {
         }
         let pads = vec![0, before as i64, 0, 0, 0, (added - before) as i64, 0, 0];
         g.padded(x, pads, "constant", 0.0)
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let added = self.channels - g.channels();
+        let front = if self.both { added / 2 } else { 0 };
+        let [s_h, s_w] = self.stride;
+        let call = Expr::new("F.pad({x}[:, :, ::{0}, ::{1}], [0, 0, 0, 0, {2}, {3}])");
+        g.call(call.arg("stride", s_h).arg("stride", s_w).arg("front", front).arg("behind", added - front));
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::attr::{ArgError, Call, Operands, Signature, Value, words};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, geom};
+use super::pytorch::{Expr, Py, PyTorch};
 use super::onnx::{Atom, Attr, Axes, Export, Import, Of, Unfit};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
@@ -104,6 +105,12 @@ impl Operator for Permute {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let perm = std::iter::once(0).chain(self.order.iter().map(|&axis| axis as i64 + 1)).collect();
         g.unary("Transpose", vec![("perm", Attr::Ints(perm))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let order = Py::list(std::iter::once(0).chain(self.order.iter().map(|&axis| axis as u64 + 1)));
+        g.call(Expr::new("{x}.permute({})").arg("dims", order));
         Ok(())
     }
 }

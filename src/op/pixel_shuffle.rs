@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, word
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, Window, geom};
 use super::onnx::{Atom, Attr, Axes, Export, Import, Of, Unfit};
+use super::pytorch::{Expr, Helper, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -56,6 +57,26 @@ static SIGNATURES: [Signature; 2] = [
         doc: "squares of positions as channels: space to depth",
     },
 ];
+
+static DEPTH_TO_SPACE: Helper = Helper {
+    name: "depth_to_space",
+    text: r#"def depth_to_space(x: Tensor, factor: int) -> Tensor:
+    """Channels as squares of positions, in TensorFlow's order: row, column, channel."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, factor, factor, c // (factor * factor), h, w).permute(0, 3, 4, 1, 5, 2)
+    return x.reshape(n, c // (factor * factor), h * factor, w * factor)
+"#,
+};
+
+static SPACE_TO_DEPTH: Helper = Helper {
+    name: "space_to_depth",
+    text: r#"def space_to_depth(x: Tensor, factor: int) -> Tensor:
+    """Squares of positions as channels, in TensorFlow's order: row, column, channel."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // factor, factor, w // factor, factor).permute(0, 3, 5, 1, 2, 4)
+    return x.reshape(n, c * factor * factor, h // factor, w // factor)
+"#,
+};
 
 impl Operator for PixelShuffle {
     fn signatures() -> &'static [Signature] {
@@ -192,6 +213,23 @@ impl Operator for PixelShuffle {
                 turned(g, [c, h, f.clone(), w, f], [0, 1, 3, 5, 2, 4])?;
             }
         }
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let text = match (self.way, self.order) {
+            (Way::ToSpace, ChannelOrder::Crd) => "F.pixel_shuffle({x}, {})",
+            (Way::ToDepth, ChannelOrder::Crd) => "F.pixel_unshuffle({x}, {})",
+            (Way::ToSpace, ChannelOrder::Dcr) => {
+                g.helper(&DEPTH_TO_SPACE);
+                "depth_to_space({x}, {})"
+            }
+            (Way::ToDepth, ChannelOrder::Dcr) => {
+                g.helper(&SPACE_TO_DEPTH);
+                "space_to_depth({x}, {})"
+            }
+        };
+        g.call(Expr::new(text).arg("factor", self.factor));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError, geom};
 use super::onnx::{self, Constant, Export, Import, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -100,6 +101,12 @@ impl Operator for Prelu {
         let (x, weight) = (g.operand(0), g.param("weight"));
         let weight = if self.shared { weight } else { g.per_channel(weight)? };
         g.last("PRelu", vec![x, weight], Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let slopes = if self.shared { 1 } else { g.channels() };
+        g.module(Expr::new("nn.PReLU({})").arg("num_parameters", slopes));
         Ok(())
     }
 }

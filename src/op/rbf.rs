@@ -6,6 +6,7 @@ use super::geom::vector;
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{self, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, Helper, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -22,6 +23,20 @@ static SIGNATURES: [Signature; 1] = [Signature {
     operands: Operands::Above,
     doc: "squared Euclidean distance to each of some fixed codes",
 }];
+
+static DISTANCES: Helper = Helper {
+    name: "Distances",
+    text: r#"class Distances(nn.Module):
+    """The squared distance of a vector to each of some codes."""
+
+    def __init__(self, codes: List[List[float]]):
+        super().__init__()
+        self.register_buffer("codes", torch.tensor(codes), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.unsqueeze(1) - self.codes).square().sum(2)
+"#,
+};
 
 impl Operator for Rbf {
     fn signatures() -> &'static [Signature] {
@@ -135,6 +150,13 @@ impl Operator for Rbf {
         let difference = g.between("Sub", vec![row, codes], Vec::new());
         let square = g.between("Mul", vec![difference.clone(), difference], Vec::new());
         g.reduced("ReduceSum", square, &[2], false)
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.helper(&DISTANCES);
+        let codes = self.codes.iter().map(|code| Py::list(code.iter().copied()));
+        g.module(Expr::new("Distances({})").arg("codes", Py::List(codes.collect())));
+        Ok(())
     }
 }
 

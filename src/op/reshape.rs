@@ -5,6 +5,7 @@ use super::axis::{self, undecided};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::{Expr, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -122,6 +123,14 @@ impl Operator for Reshape {
         to.extend(g.outputs[0].0.iter().cloned());
         let (x, to) = (g.operand(0), g.dims(&to)?);
         g.last("Reshape", vec![x, to], Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let sizes = Py::list(g.outputs[0].0.iter());
+        let text = if g.outputs[0].rank() == 1 { "{x}.reshape({x}.shape[0], {0})" } else { "{x}.reshape({x}.shape[0], {0}, {1}, {2})" };
+        let Py::List(sizes) = sizes else { return Ok(()) };
+        g.call(sizes.into_iter().fold(Expr::new(text), |call, size| call.arg("size", size)));
         Ok(())
     }
 }

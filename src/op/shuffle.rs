@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param};
 use super::gradient::{GradBuilder, Wrt};
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, geom};
 use super::onnx::{Atom, Attr, Axes, Export, Import, Of, Unfit};
+use super::pytorch::{Expr, Helper, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -14,6 +15,15 @@ pub struct ChannelShuffle {
     /// The number of groups.
     pub groups: u64,
 }
+
+static CHANNEL_SHUFFLE: Helper = Helper {
+    name: "channel_shuffle",
+    text: r#"def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """Channels dealt out from their groups in turn."""
+    n, c, h, w = x.shape
+    return x.reshape(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+"#,
+};
 
 impl Operator for ChannelShuffle {
     fn signatures() -> &'static [Signature] {
@@ -100,6 +110,12 @@ impl Operator for ChannelShuffle {
         let dealt = g.between("Transpose", vec![groups], vec![("perm", Attr::Ints(vec![0, 2, 1, 3, 4]))]);
         let joined = g.dims(&[Dim::ZERO, c, h, w])?;
         g.last("Reshape", vec![dealt, joined], Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.helper(&CHANNEL_SHUFFLE);
+        g.call(Expr::new("channel_shuffle({x}, {})").arg("groups", self.groups));
         Ok(())
     }
 }

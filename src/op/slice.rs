@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, as_count, param};
 use super::gradient::{Backward, GradBuilder, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window, axis};
 use super::onnx::{Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -123,6 +124,12 @@ impl Operator for Slice {
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         g.sliced(&[self.axis as i64 + 1], &[self.start.into()], std::slice::from_ref(&self.end))
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let text = ["{x}[:, {0}:{1}]", "{x}[:, :, {0}:{1}]", "{x}[:, :, :, {0}:{1}]"][self.axis];
+        g.call(Expr::new(text).arg("start", self.start).arg("end", &self.end));
+        Ok(())
     }
 }
 

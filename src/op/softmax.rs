@@ -4,6 +4,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{Attr, Export, Import, Live, Target, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -131,6 +132,16 @@ impl Operator for Softmax {
             return Ok(());
         }
         g.unary(op_type, vec![("axis", Attr::Int(axis))]);
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let dim = self.axis as u64 + 1;
+        let (call, module) = match self.log {
+            true => ("F.log_softmax({x}, {})", "nn.LogSoftmax({})"),
+            false => ("F.softmax({x}, {})", "nn.Softmax({})"),
+        };
+        g.either(Expr::new(call).arg("dim", dim), Expr::new(module).arg("dim", dim));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::gradient::{GradBuilder, Ref, Wrt};
 use super::concat::Concat;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError, axis};
 use super::onnx::{Attr, Export, Import, Live, Unfit};
+use super::pytorch::{Expr, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -168,6 +169,17 @@ impl Operator for Split {
             }
             (None, _) => g.unary("Split", vec![axis]),
         }
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        let dim = self.axis as u64 + 1;
+        let (text, parts) = match &self.parts {
+            Parts::Equal(count) => ("torch.chunk({x}, {0}, {1})", Py::from(*count)),
+            Parts::Sizes(sizes) => ("torch.split({x}, {0}, {1})", Py::list(sizes.iter().copied())),
+        };
+        let text = if g.outputs.len() == 1 { format!("{text}[0]") } else { text.to_owned() };
+        g.call(Expr::new(text).arg("parts", parts).arg("dim", dim));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::gradient::{GradBuilder, Wrt};
 use super::affine::Affine;
 use super::{Cost, Op, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Live, Unfit};
+use super::pytorch::{Expr, PyTorch};
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -74,6 +75,11 @@ impl Operator for Sub {
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         let operands = g.operands();
         g.last("Sub", operands, Vec::new());
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.call(Expr::new("{x} - {y}"));
         Ok(())
     }
 }

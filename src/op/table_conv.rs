@@ -6,6 +6,7 @@ use super::gradient::{Backward, GradBuilder, Wrt};
 use super::products;
 use super::{Cost, Operator, ParamSpec, Reach, Role, ShapeError};
 use super::onnx::{self, Export, Import, Unfit};
+use super::pytorch::{Expr, Helper, Py, PyTorch};
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -40,6 +41,38 @@ impl TableConv {
         self.table.iter().map(|row| row.len() as u64).sum()
     }
 }
+
+static TABLE_CONV: Helper = Helper {
+    name: "TableConv2d",
+    text: r#"class TableConv2d(nn.Module):
+    """A convolution whose output channel o reads the input channels table[o] and no others."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        table: List[List[int]],
+        kernel_size: List[int],
+        stride=1,
+        padding=0,
+        dilation=1,
+        bias: bool = True,
+    ):
+        super().__init__()
+        places = [o * in_channels + i for o, row in enumerate(table) for i in row]
+        self.channels, self.stride = [len(table), in_channels], _pair(stride)
+        self.padding, self.dilation = _pair(padding), _pair(dilation)
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.weight = nn.Parameter(torch.zeros(len(places), kernel_size[0], kernel_size[1]))
+        self.bias = nn.Parameter(torch.zeros(len(table))) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.weight.shape[1], self.weight.shape[2]
+        dense = self.weight.new_zeros(self.channels[0] * self.channels[1], rows, columns)
+        dense = dense.index_copy(0, self.places, self.weight)
+        dense = dense.view(self.channels[0], self.channels[1], rows, columns)
+        return F.conv2d(x, dense, self.bias, self.stride, self.padding, self.dilation)
+"#,
+};
 
 impl Operator for TableConv {
     fn signatures() -> &'static [Signature] {
@@ -182,6 +215,20 @@ impl Operator for TableConv {
         let mut inputs = vec![g.operand(0), weight];
         inputs.extend(self.bias.then(|| g.param("bias")));
         g.last("Conv", inputs, onnx::windows::attributes(&self.windows));
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        g.helper(&TABLE_CONV);
+        let windows = &self.windows;
+        let module = Expr::new("TableConv2d({})")
+            .arg("in_channels", g.channels())
+            .arg("table", Py::List(self.table.iter().map(|row| Py::list(row.iter().copied())).collect()))
+            .arg("kernel_size", Py::list(windows.kernel))
+            .key("stride", Py::pair(windows.stride), 1)
+            .key("dilation", Py::pair(windows.dilation), 1)
+            .key("bias", self.bias, true);
+        g.windowed(windows, module);
         Ok(())
     }
 }

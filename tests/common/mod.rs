@@ -1,4 +1,4 @@
-//! What a net means: the plain loops of its operators, node by node.
+//! What a net means: the plain loops of its operators, node by node; and a Python with PyTorch.
 #![allow(dead_code)] // Each test takes a part of it.
 
 use std::collections::HashMap;
@@ -138,4 +138,22 @@ pub fn windows() -> impl Strategy<Value = Layers> {
         );
         fits.then_some(([channels, sizes.0, sizes.1], layers))
     })
+}
+
+/// A Python that can import torch, numpy, PIL and safetensors: `python3`, or that which `NETC_PYTHON` names. With `CI` set
+/// there has to be one.
+pub fn python() -> Option<&'static str> {
+    static PYTHON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let found = PYTHON.get_or_init(|| {
+        let python = std::env::var("NETC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let imports = ["-c", "import torch, numpy, PIL, safetensors.torch"];
+        let runs =
+            std::process::Command::new(&python).args(imports).output().is_ok_and(|output| output.status.success());
+        assert!(runs || std::env::var_os("CI").is_none(), "{python} cannot import torch, numpy, PIL and safetensors");
+        runs.then_some(python)
+    });
+    if found.is_none() {
+        eprintln!("skipped: no Python with torch, numpy, PIL and safetensors; name one by NETC_PYTHON");
+    }
+    found.as_deref()
 }

@@ -289,3 +289,44 @@ fn meet_every_kernel_and_fusion() {
     let missed: Vec<&str> = expected.split(", ").filter(|what| !met.contains(*what)).collect();
     assert!(missed.is_empty(), "no net has {missed:?}");
 }
+
+/// The modules of nets for PyTorch mean what the operators mean, as they are and as TorchScript. PyTorch rounds in another
+/// order than netc: the same bounds hold.
+#[test]
+fn modules_of_pytorch_mean_what_their_operators_mean() {
+    let Some(python) = common::python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pytorch/compare.py")).arg("--no-export");
+    let mut runner = TestRunner::deterministic();
+    for seed in 0..u64::from(cases(24).cases) {
+        let net = nets().new_tree(&mut runner).unwrap().current();
+        let compiled = compile(&net).unwrap();
+        let folder = folder.path().join(seed.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let module = netc::pytorch::module(&compiled.net, &compiled.shapes, Some("model.safetensors")).unwrap();
+        std::fs::write(folder.join("model.py"), module).unwrap();
+        std::fs::write(folder.join("random.net"), &net.text).unwrap();
+        let weights = parameters(&compiled, seed);
+        weights.write_safetensors(&folder.join("model.safetensors")).unwrap();
+        let mut noise = noise(seed ^ 1);
+        let mut inputs = Vec::new();
+        for (at, &id) in compiled.net.inputs.iter().enumerate() {
+            let sizes: Vec<usize> = [2].into_iter().chain(compiled.shapes.of(id.into()).as_known().unwrap()).collect();
+            let input = ArrayD::from_shape_simple_fn(IxDyn(&sizes), &mut noise);
+            netc::data::npy::save(folder.join(format!("x{at}.npy")), input.view()).unwrap();
+            inputs.push(input);
+        }
+        let meaning = Meaning::of(&compiled, &weights, &inputs, seed);
+        for (at, output) in meaning.outputs.iter().enumerate() {
+            netc::data::npy::save(folder.join(format!("y{at}.npy")), output.view()).unwrap();
+        }
+        let bounds = ArrayD::from_shape_vec(IxDyn(&[meaning.bounds.len()]), meaning.bounds).unwrap();
+        netc::data::npy::save(folder.join("bounds.npy"), bounds.view()).unwrap();
+        command.arg(folder);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    println!("{said}");
+}

@@ -2,6 +2,7 @@
 
 use super::{Activation, HARD_SIGMOID};
 use crate::op::onnx::{Attr, Export, Import, Unfit, shortest};
+use crate::op::pytorch::{Expr, PyTorch};
 
 /// The constants of ONNX's Selu, and how far others may be from them.
 const SELU: [f64; 2] = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5];
@@ -190,4 +191,61 @@ fn times(g: &mut Export, x: String, factor: f64) -> Result<String, Unfit> {
     }
     let factor = g.float(factor)?;
     Ok(g.between("Mul", vec![x, factor], Vec::new()))
+}
+
+pub(super) fn to_pytorch(function: Activation, g: &mut PyTorch) {
+    let mut plain = |call: &str, module: &str| g.either(Expr::new(call), Expr::new(module));
+    match function {
+        Activation::Relu => plain("F.relu({x})", "nn.ReLU()"),
+        Activation::Relu6 => plain("F.relu6({x})", "nn.ReLU6()"),
+        Activation::Gelu => plain("F.gelu({x})", "nn.GELU()"),
+        Activation::GeluTanh => plain("F.gelu({x}, approximate=\"tanh\")", "nn.GELU(approximate=\"tanh\")"),
+        Activation::Silu { beta: 1.0 } => plain("F.silu({x})", "nn.SiLU()"),
+        Activation::Sigmoid => plain("torch.sigmoid({x})", "nn.Sigmoid()"),
+        Activation::HardSigmoid { slope, shift } if [slope, shift] == HARD_SIGMOID => {
+            plain("F.hardsigmoid({x})", "nn.Hardsigmoid()");
+        }
+        Activation::HardSwish => plain("F.hardswish({x})", "nn.Hardswish()"),
+        Activation::Tanh { scale: 1.0, slope: 1.0 } => plain("torch.tanh({x})", "nn.Tanh()"),
+        Activation::Selu => plain("F.selu({x})", "nn.SELU()"),
+        Activation::Softsign => plain("F.softsign({x})", "nn.Softsign()"),
+        Activation::Mish => plain("F.mish({x})", "nn.Mish()"),
+        Activation::LeakyRelu { slope } => with_one(g, ["F.leaky_relu({x}, {})", "nn.LeakyReLU({})"], "slope", slope),
+        Activation::Elu { alpha } => with_one(g, ["F.elu({x}, {})", "nn.ELU({})"], "alpha", alpha),
+        Activation::Celu { alpha } => with_one(g, ["F.celu({x}, {})", "nn.CELU({})"], "alpha", alpha),
+        Activation::Softplus { beta } => with_one(g, ["F.softplus({x}, {})", "nn.Softplus({})"], "beta", beta),
+        Activation::ThresholdedRelu { alpha } => {
+            with_one(g, ["F.threshold({x}, {}, 0.0)", "nn.Threshold({}, 0.0)"], "threshold", alpha);
+        }
+        Activation::Silu { beta } => g.call(Expr::new("{x} * torch.sigmoid({} * {x})").arg("beta", beta)),
+        Activation::HardSigmoid { slope, shift } => {
+            let call = Expr::new("torch.clamp({0} * {x} + {1}, 0.0, 1.0)");
+            g.call(call.arg("slope", slope).arg("shift", shift));
+        }
+        Activation::Tanh { scale, slope } => {
+            g.call(Expr::new("{0} * torch.tanh({1} * {x})").arg("scale", scale).arg("slope", slope));
+        }
+        Activation::Clip { low, high } => {
+            let texts = match (low.is_finite(), high.is_finite()) {
+                (true, true) if low < high => ["F.hardtanh({x}, {0}, {1})", "nn.Hardtanh({0}, {1})"],
+                (false, _) => ["torch.clamp({x}, max={1})", ""],
+                (_, false) => ["torch.clamp({x}, min={0})", ""],
+                (true, true) => ["torch.clamp({x}, {0}, {1})", ""],
+            };
+            let [call, module] = texts.map(|text| Expr::new(text).arg("low", low).arg("high", high));
+            g.call(call);
+            g.module = Some(module).filter(|module| !module.text.is_empty());
+        }
+        Activation::Pow { exponent } => g.call(Expr::new("torch.pow({x}, {})").arg("exponent", exponent)),
+        Activation::Erf => g.call(Expr::new("torch.erf({x})")),
+        Activation::Abs => g.call(Expr::new("torch.abs({x})")),
+        Activation::Exp => g.call(Expr::new("torch.exp({x})")),
+        Activation::Log => g.call(Expr::new("torch.log({x})")),
+        Activation::Sqrt => g.call(Expr::new("torch.sqrt({x})")),
+    }
+}
+
+fn with_one(g: &mut PyTorch, texts: [&str; 2], name: &'static str, value: f64) {
+    let [call, module] = texts.map(|text| Expr::new(text).arg(name, value));
+    g.either(call, module);
 }

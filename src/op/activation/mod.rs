@@ -1,4 +1,4 @@
-//! Pointwise functions. What each is and its derivative stand in `functions`, what ONNX has for it in `exchange`,
+//! Pointwise functions. What each is and its derivative stand in `functions`, what ONNX and PyTorch have for it in `exchange`,
 //! the tests in `tests`.
 
 mod exchange;
@@ -11,6 +11,7 @@ use super::attr::{ArgError, Call, Operands, Param, Signature, Value, param, word
 use super::gradient::{Backward, GradBuilder, Ref, Wrt};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError};
 use super::onnx::{Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::DimError;
 use crate::tensor::{Element, Shape, View, ViewMut};
 
@@ -300,6 +301,11 @@ impl Operator for Activation {
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
         exchange::to_onnx(*self, g)
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        exchange::to_pytorch(*self, g);
+        Ok(())
     }
 }
 

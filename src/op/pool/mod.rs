@@ -1,8 +1,9 @@
 //! Maximum and average over windows, over everything, and over as many parts as the result shall have.
 //!
 //! Shapes and divisors are PyTorch's. `span` says which cells each output position covers, `reduction` what
-//! ONNX's reductions are; the tests are in `tests`.
+//! ONNX's reductions are, `parts` adaptive pooling there, `exchange` what PyTorch has; the tests are in `tests`.
 
+mod exchange;
 mod parts;
 mod reduction;
 pub mod span;
@@ -15,6 +16,7 @@ use super::geom::{DILATION, PAD, Padding, Windows, feature_map};
 use super::gradient::{Backward, GradBuilder, Ref, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, Window};
 use super::onnx::{self, Attr, Export, Import, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 
@@ -310,6 +312,10 @@ impl Operator for Pool {
         }
         g.unary(op_type, attrs);
         Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        exchange::to_pytorch(self, g)
     }
 }
 

@@ -1,8 +1,9 @@
-//! What ONNX's Resize and Upsample say, in our words.
+//! What ONNX's Resize and Upsample say, in our words, and what PyTorch has for it.
 
-use super::{Mode, Target};
+use super::{Mode, Target, Upsample};
 use crate::dim::Dim;
 use crate::op::onnx::{Attr, Axes, Import, Live, Unfit};
+use crate::op::pytorch::{Expr, Helper, Py, PyTorch};
 
 /// The sizes that a node resamples to, and the factors where it gives these.
 pub(super) fn resize_target(node: &mut Import, x: &Live) -> Result<(Target, Option<[f32; 2]>), Unfit> {
@@ -185,3 +186,73 @@ pub(super) fn resize_mode(
         _ => Err(Unfit::new(format!("`mode` = {mode} with positions `{place}`, rounded `{rounding}`, is no mode of upsample"))),
     }
 }
+
+pub(super) fn to_pytorch(upsample: &Upsample, g: &mut PyTorch) {
+    let (mode, aligned) = match upsample.mode {
+        Mode::Nearest => {
+            // PyTorch divides positions in single precision, which is exact for powers of two.
+            let call = match &upsample.target {
+                Target::Factor(factor) if factor.iter().all(|factor| factor.is_power_of_two()) => {
+                    Expr::new("F.interpolate({x}, {})")
+                        .key("scale_factor", Py::list(factor.map(|factor| factor as f64)), Py::List(Vec::new()))
+                }
+                Target::Factor([f_h, f_w]) => Expr::new("{x}.repeat_interleave({0}, 2).repeat_interleave({1}, 3)")
+                    .arg("factor", *f_h)
+                    .arg("factor", *f_w),
+                Target::Size(size) => {
+                    g.helper(&NEAREST);
+                    Expr::new("nearest({x}, {})").arg("size", Py::list(size))
+                }
+            };
+            return g.call(call);
+        }
+        Mode::BilinearHalfPixel => ("bilinear", false),
+        Mode::BilinearAligned => ("bilinear", true),
+        Mode::BilinearTopLeft => {
+            g.helper(&TOP_LEFT);
+            let size = match &upsample.target {
+                Target::Factor(_) => Py::list(&g.outputs[0].0[1..]),
+                Target::Size(size) => Py::list(size),
+            };
+            return g.call(Expr::new("from_top_left({x}, {})").arg("size", size));
+        }
+        Mode::BicubicHalfPixel => ("bicubic", false),
+        Mode::BicubicAligned => ("bicubic", true),
+    };
+    let call = Expr::new("F.interpolate({x}, {})");
+    let call = match &upsample.target {
+        Target::Factor(factor) => {
+            call.key("scale_factor", Py::list(factor.map(|factor| factor as f64)), Py::List(Vec::new()))
+        }
+        Target::Size(size) => call.key("size", Py::list(size), Py::List(Vec::new())),
+    };
+    g.call(call.key("mode", Py::Text(mode), Py::Text("")).key("align_corners", aligned, Py::Text("")));
+}
+
+static TOP_LEFT: Helper = Helper {
+    name: "from_top_left",
+    text: r#"def from_top_left(x: Tensor, size: List[int]) -> Tensor:
+    """`x` interpolated linearly: cells are points, and the first stays where it is."""
+    for axis, count in enumerate(size):
+        old = x.shape[axis + 2]
+        position = torch.arange(count, device=x.device) * old
+        low = torch.div(position, count, rounding_mode="floor")
+        high = (low + 1).clamp(max=old - 1)
+        share = (position - low * count).to(x.dtype) / count
+        share = share.reshape([-1, 1] if axis == 0 else [-1])
+        x = x.index_select(axis + 2, low) * (1 - share) + x.index_select(axis + 2, high) * share
+    return x
+"#,
+};
+
+static NEAREST: Helper = Helper {
+    name: "nearest",
+    text: r#"def nearest(x: Tensor, size: List[int]) -> Tensor:
+    """`x` resampled: each cell is the one at or before its position, computed in integers."""
+    rows = torch.arange(size[0], device=x.device) * x.shape[2]
+    columns = torch.arange(size[1], device=x.device) * x.shape[3]
+    rows = torch.div(rows, size[0], rounding_mode="floor")
+    columns = torch.div(columns, size[1], rounding_mode="floor")
+    return x.index_select(2, rows).index_select(3, columns)
+"#,
+};

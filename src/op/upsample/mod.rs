@@ -11,6 +11,7 @@ use super::attr::{ArgError, Call, Operands, Signature, Value, param, size_of, wo
 use super::gradient::{Backward, GradBuilder, Wrt, fill};
 use super::{Cost, Operator, ParamSpec, Reach, ShapeError, axis, geom};
 use super::onnx::{self, Attr, Export, Import, Live, Unfit};
+use super::pytorch::PyTorch;
 use crate::dim::{Dim, DimError};
 use crate::tensor::{Element, Nchw, Shape, View, ViewMut};
 use exchange::{expand, resize_mode, resize_target};
@@ -259,6 +260,11 @@ impl Operator for Upsample {
                 g.last("Resize", vec![x, region, scales, sizes], attrs);
             }
         }
+        Ok(())
+    }
+
+    fn to_pytorch(&self, g: &mut PyTorch) -> Result<(), Unfit> {
+        exchange::to_pytorch(self, g);
         Ok(())
     }
 }
