@@ -186,8 +186,7 @@ impl Operator for GroupNorm {
                 let ones = g.floats(&[groups], vec![1.0; groups as usize])?;
                 let zeros = g.floats(&[groups], vec![0.0; groups as usize])?;
                 let normal = g.between("InstanceNormalization", vec![rows, ones, zeros], vec![eps]);
-                let whole: Vec<Dim> = std::iter::once(Dim::ZERO).chain(g.outputs[0].0.iter().cloned()).collect();
-                let whole = g.dims(&whole)?;
+                let whole = g.result_sizes()?;
                 if !self.affine {
                     g.last("Reshape", vec![normal, whole], Vec::new());
                     return Ok(());

@@ -137,14 +137,25 @@ impl Operator for Lrn {
             g.unary("LRN", attrs);
             return Ok(());
         }
-        // A window over an even number of channels reaches one further in front here, and behind in ONNX.
-        let c = g.inputs[0].0[0].as_known().and_then(|c| i64::try_from(c).ok());
-        let c = c.ok_or_else(|| Unfit::new("the number of its channels is not known"))?;
-        let turn = g.ints((0..c).rev().collect())?;
-        let axis = vec![("axis", Attr::Int(1))];
-        let turned = g.between("Gather", vec![g.operand(0), turn.clone()], axis.clone());
-        let made = g.between("LRN", vec![turned], attrs);
-        g.last("Gather", vec![made, turn], axis);
+        // Runtimes take odd numbers of channels only: means of squares, with the channels as the height of a map.
+        let channels = g.inputs[0].0[0].as_known().and_then(|c| i64::try_from(c).ok());
+        let channels = channels.ok_or_else(|| Unfit::new("the number of its channels is not known"))?;
+        let [before, after] = [self.size / 2, (self.size - 1) / 2].map(|pad| pad as i64);
+        let (x, cut) = (g.operand(0), g.ints(vec![0, 1, channels, -1])?);
+        let square = g.between("Mul", vec![x.clone(), x.clone()], Vec::new());
+        let column = g.between("Reshape", vec![square, cut], Vec::new());
+        let windows = vec![
+            ("kernel_shape", Attr::Ints(vec![self.size as i64, 1])),
+            ("pads", Attr::Ints(vec![before, 0, after, 0])),
+            ("count_include_pad", Attr::Int(1)),
+        ];
+        let means = g.between("AveragePool", vec![column], windows);
+        let (whole, alpha) = (g.result_sizes()?, g.float(self.alpha)?);
+        let means = g.between("Reshape", vec![means, whole], Vec::new());
+        let (scaled, k) = (g.between("Mul", vec![means, alpha], Vec::new()), g.float(self.k)?);
+        let (sum, beta) = (g.between("Add", vec![scaled, k], Vec::new()), g.float(self.beta)?);
+        let power = g.between("Pow", vec![sum, beta], Vec::new());
+        g.last("Div", vec![x, power], Vec::new());
         Ok(())
     }
 

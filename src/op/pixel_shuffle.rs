@@ -341,8 +341,7 @@ fn turned(g: &mut Export, cut: [Dim; 5], order: [i64; 6]) -> Result<(), Unfit> {
     let inputs = vec![g.operand(0), g.dims(&cut)?];
     let cells = g.between("Reshape", inputs, Vec::new());
     let turned = g.between("Transpose", vec![cells], vec![("perm", Attr::Ints(order.to_vec()))]);
-    let whole: Vec<Dim> = std::iter::once(Dim::ZERO).chain(g.outputs[0].0.iter().cloned()).collect();
-    let whole = g.dims(&whole)?;
+    let whole = g.result_sizes()?;
     g.last("Reshape", vec![turned, whole], Vec::new());
     Ok(())
 }

@@ -119,9 +119,7 @@ impl Operator for Reshape {
 
     /// The batch is copied.
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
-        let mut to = vec![Dim::ZERO];
-        to.extend(g.outputs[0].0.iter().cloned());
-        let (x, to) = (g.operand(0), g.dims(&to)?);
+        let (x, to) = (g.operand(0), g.result_sizes()?);
         g.last("Reshape", vec![x, to], Vec::new());
         Ok(())
     }

@@ -144,6 +144,15 @@ impl<'a> Export<'a> {
         self.ints(known.ok_or_else(|| Unfit::new("a size does not fit 64 bits"))?)
     }
 
+    /// The sizes of the layer's result, with the batch as it is; gives the list's name.
+    ///
+    /// # Errors
+    /// When one does not fit 64 bits.
+    pub fn result_sizes(&mut self) -> Result<String, Unfit> {
+        let sizes: Vec<Dim> = std::iter::once(Dim::ZERO).chain(self.outputs[0].0.iter().cloned()).collect();
+        self.dims(&sizes)
+    }
+
     fn constant(&mut self, mut constant: Constant) -> Result<String, Unfit> {
         let name = format!("{}/constant_{}", self.path, self.constants.len());
         constant.name = name.as_str().into();
