@@ -264,6 +264,9 @@ fn odd_models_are_read_or_refused() {
     }
     let both = field(1, &node("Add", &["", "x"], &["y"]));
     assert!(refused(&model(&[both, input("x", &[1, 3, 4, 4]), output("y")], &[])).contains("operand 0 is missing"));
+    let slope = field(5, &[field(1, b"alpha"), vec![0x15], f32::NAN.to_le_bytes().to_vec(), vec![0xa0, 1, 1]].concat());
+    let steep = field(1, &[node("LeakyRelu", &["x"], &["y"]), slope].concat());
+    assert!(refused(&model(&[steep, input("x", &[1, 3, 4, 4]), output("y")], &[])).contains("`slope`"));
     let nodes = [field(1, &node("Relu", &["_0"], &["$"])), field(1, &node("Abs", &[":0"], &["!"]))];
     let ends = [input("_0", &[1, 3, 4, 4]), input(":0", &[1, 2]), output("$"), output("!")];
     let imported = import_bytes(&model(&[nodes.concat(), ends.concat()], &[]), &ImportOptions::default()).unwrap();
