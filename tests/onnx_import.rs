@@ -302,6 +302,16 @@ fn long_and_deep_models_are_read() {
 }
 
 /// Thirty functions, each of which calls the one before twice: a billion nodes, and a circle of one.
+/// Few bytes that repeat a value very often.
+#[test]
+fn repetitions_that_explode_are_refused() {
+    let times: Vec<u8> = [1i64, 1, 256, 1].iter().flat_map(|times| times.to_le_bytes()).collect();
+    let times = field(5, &[vec![0x08, 4, 0x10, 7], field(9, &times), field(8, b"t")].concat());
+    let tiles = (0..16_000).flat_map(|at| field(1, &node("Tile", &["x", "t"], &[&format!("y{at}")])));
+    let bytes = model(&[tiles.collect(), times, input("x", &[1, 1, 1, 1]), output("y0")], &[]);
+    assert!(refused(&bytes).contains("more than 1000000 nodes"));
+}
+
 #[test]
 fn functions_that_explode_are_refused() {
     let function = |name: &str, calls: &str| {

@@ -249,11 +249,15 @@ impl Operator for Pool {
         "ReduceSumSquare",
         "ReduceL1",
         "ReduceL2",
+        "LpNormalization",
     ];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         if node.op_type.starts_with("Reduce") {
             return reduction::from_onnx(node);
+        }
+        if node.op_type == "LpNormalization" {
+            return reduction::unit_norm(node);
         }
         if 1 < node.outputs {
             return Err(Unfit::new("the places of its maxima are used"));
