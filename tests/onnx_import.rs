@@ -267,6 +267,11 @@ fn odd_models_are_read_or_refused() {
     let slope = field(5, &[field(1, b"alpha"), vec![0x15], f32::NAN.to_le_bytes().to_vec(), vec![0xa0, 1, 1]].concat());
     let steep = field(1, &[node("LeakyRelu", &["x"], &["y"]), slope].concat());
     assert!(refused(&model(&[steep, input("x", &[1, 3, 4, 4]), output("y")], &[])).contains("`slope`"));
+    let free: Vec<u8> =
+        ["n", "c", "h", "w", "d"].iter().flat_map(|name| field(1, &field(2, name.as_bytes()))).collect();
+    let free = [field(1, b"x"), field(2, &field(1, &[vec![0x08, 1], field(2, &free)].concat()))].concat();
+    let volume = model(&[field(1, &node("Relu", &["x"], &["y"])), field(11, &free), output("y")], &[]);
+    assert!(refused(&volume).contains("more free sizes"));
     let nodes = [field(1, &node("Relu", &["_0"], &["$"])), field(1, &node("Abs", &[":0"], &["!"]))];
     let ends = [input("_0", &[1, 3, 4, 4]), input(":0", &[1, 2]), output("$"), output("!")];
     let imported = import_bytes(&model(&[nodes.concat(), ends.concat()], &[]), &ImportOptions::default()).unwrap();
