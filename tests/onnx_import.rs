@@ -264,6 +264,14 @@ fn odd_models_are_read_or_refused() {
     }
     let both = field(1, &node("Add", &["", "x"], &["y"]));
     assert!(refused(&model(&[both, input("x", &[1, 3, 4, 4]), output("y")], &[])).contains("operand 0 is missing"));
+    let slope = field(5, &[field(1, b"alpha"), vec![0x15], f32::NAN.to_le_bytes().to_vec(), vec![0xa0, 1, 1]].concat());
+    let steep = field(1, &[node("LeakyRelu", &["x"], &["y"]), slope].concat());
+    assert!(refused(&model(&[steep, input("x", &[1, 3, 4, 4]), output("y")], &[])).contains("`slope`"));
+    let free: Vec<u8> =
+        ["n", "c", "h", "w", "d"].iter().flat_map(|name| field(1, &field(2, name.as_bytes()))).collect();
+    let free = [field(1, b"x"), field(2, &field(1, &[vec![0x08, 1], field(2, &free)].concat()))].concat();
+    let volume = model(&[field(1, &node("Relu", &["x"], &["y"])), field(11, &free), output("y")], &[]);
+    assert!(refused(&volume).contains("more free sizes"));
     let nodes = [field(1, &node("Relu", &["_0"], &["$"])), field(1, &node("Abs", &[":0"], &["!"]))];
     let ends = [input("_0", &[1, 3, 4, 4]), input(":0", &[1, 2]), output("$"), output("!")];
     let imported = import_bytes(&model(&[nodes.concat(), ends.concat()], &[]), &ImportOptions::default()).unwrap();
@@ -299,6 +307,16 @@ fn long_and_deep_models_are_read() {
 }
 
 /// Thirty functions, each of which calls the one before twice: a billion nodes, and a circle of one.
+/// Few bytes that repeat a value very often.
+#[test]
+fn repetitions_that_explode_are_refused() {
+    let times: Vec<u8> = [1i64, 1, 256, 1].iter().flat_map(|times| times.to_le_bytes()).collect();
+    let times = field(5, &[vec![0x08, 4, 0x10, 7], field(9, &times), field(8, b"t")].concat());
+    let tiles = (0..16_000).flat_map(|at| field(1, &node("Tile", &["x", "t"], &[&format!("y{at}")])));
+    let bytes = model(&[tiles.collect(), times, input("x", &[1, 1, 1, 1]), output("y0")], &[]);
+    assert!(refused(&bytes).contains("more than 1000000 nodes"));
+}
+
 #[test]
 fn functions_that_explode_are_refused() {
     let function = |name: &str, calls: &str| {

@@ -149,6 +149,9 @@ fn scale_of_image(made: &mut Lowered, id: NodeId) -> bool {
         let all: Vec<f64> = values.into_iter().map(|value| shortest(f64::from(value))).collect();
         if all.iter().all(|value| *value == all[0]) { vec![all[0]] } else { all }
     };
+    if !factors.iter().chain(&summands).all(|value| value.is_finite()) {
+        return false;
+    }
     made.net.set_op(id, Affine { scale: list(factors), shift: list(summands) }.into());
     made.params.remove(&id);
     true

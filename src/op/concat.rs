@@ -134,7 +134,7 @@ impl Operator for Concat {
 
 /// A value several times behind itself.
 fn tiled(node: &mut Import) -> Result<(), Unfit> {
-    const MOST: i64 = 1024;
+    const MOST: i64 = 256;
     let x = node.live(0)?;
     let mut x = node.whole(&x)?;
     let times = node.weight(1, "list of numbers")?.ints().filter(|times| times.len() == x.axes.rank());

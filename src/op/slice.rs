@@ -135,7 +135,7 @@ impl Operator for Slice {
 
 /// Positions of an axis, picked by constants: stretches of them, behind one another.
 fn gathered(node: &mut Import) -> Result<(), Unfit> {
-    const MOST: usize = 1024;
+    const MOST: usize = 256;
     let x = node.live(0)?;
     let x = node.whole(&x)?;
     let at = node.axis_at(node.attrs.int("axis", 0)?, x.axes.rank())?;

@@ -1,5 +1,7 @@
 //! What goes into a net and comes out of it: the inputs and outputs of a model, and how their axes lie.
 
+use std::collections::BTreeSet;
+
 use super::{Lowering, Names, Turned, Value, blank};
 use crate::dim::Dim;
 use crate::ir;
@@ -53,9 +55,13 @@ impl<'a> Lowering<'a> {
                 }
             });
         }
-        let free: Vec<String> = sizes.iter().flat_map(Dim::symbols).filter(|name| name != BATCH).collect();
+        let free: BTreeSet<String> = sizes.iter().flat_map(Dim::symbols).filter(|name| name != BATCH).collect();
         let batch = (!self.reading.unbatched && !sizes.is_empty()).then(|| sizes.remove(0));
+        let own = sizes.clone();
         let (shape, axes) = input_shape(batch.as_ref(), sizes, has_channels_last(graph, input.name));
+        if shape.0.iter().any(|size| size.is_symbolic() && !own.contains(size)) {
+            return Err(wrong(format!("input `{name}` has more free sizes than a map's height and width")));
+        }
         let path = format!("n{}", self.made.net.len());
         let node = ir::Node { op: Input { shape: shape.clone() }.into(), ..blank(path) };
         let id = self.made.net.append(node, &[]);

@@ -497,6 +497,9 @@ impl<'a> Lowering<'a> {
         let (emitted, results) = import.finish();
         let mut first = Vec::new();
         let last = emitted.len();
+        // Layers that a node does not name itself, and operands that it repeats, count as work.
+        self.nodes +=
+            last.saturating_sub(1) + emitted.iter().map(|emission| emission.operands.len() / 4).sum::<usize>();
         for (number, emission) in emitted.into_iter().enumerate() {
             let operands: Vec<ValueId> = emission.operands.iter().map(|&source| self.value(source, &first)).collect();
             let path = format!("n{}", self.made.net.len());

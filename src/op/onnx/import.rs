@@ -6,7 +6,7 @@ use super::constant::MAX_SIZES;
 use super::{Attributes, Axes, Constant, Data, Unfit};
 use crate::dim::Dim;
 use crate::op::Op;
-use crate::op::attr::Operands;
+use crate::op::attr::{Operands, Value};
 use crate::op::conv::Conv;
 use crate::op::flatten::Flatten;
 use crate::op::geom::{Padding, Windows};
@@ -498,9 +498,12 @@ impl<'a> Import<'a> {
     }
 }
 
-/// The shapes of a layer's results, where it takes so many operands.
+/// The shapes of a layer's results, where it takes so many operands and its arguments are numbers that can be written.
 fn inferred(op: &Op, inputs: &[Shape]) -> Result<Vec<Shape>, Unfit> {
-    let layer = op.describe().0;
+    let (layer, args) = op.describe();
+    if let Some((name, _)) = args.iter().find(|(_, value)| !is_finite(value)) {
+        return Err(Unfit::new(format!("`{name}` of `{layer}` would not be finite")));
+    }
     let wanted = crate::op::signatures().find(|signature| signature.layer == layer).map(|signature| signature.operands);
     let fits = match wanted {
         Some(Operands::Above) => inputs.len() == 1,
@@ -509,6 +512,14 @@ fn inferred(op: &Op, inputs: &[Shape]) -> Result<Vec<Shape>, Unfit> {
         None => true,
     };
     if fits { Ok(op.infer(inputs)?) } else { Err(Unfit::new(format!("it has {} operands", inputs.len()))) }
+}
+
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Float(number) => number.is_finite(),
+        Value::List(values) => values.iter().all(is_finite),
+        Value::Int(_) | Value::Bool(_) | Value::Str(_) | Value::Word(_) | Value::Range(..) | Value::Shape(_) => true,
+    }
 }
 
 /// Whether a constant has, for each of its axes, one number or as many as the tensor.

@@ -252,14 +252,15 @@ impl Operator for Pool {
         "ReduceL1",
         "ReduceL2",
         "AdaptiveAverage",
+        "LpNormalization",
     ];
 
     fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
-        if node.op_type.starts_with("Reduce") {
-            return reduction::from_onnx(node);
-        }
-        if node.op_type == "AdaptiveAverage" {
-            return parts::from_onnx(node);
+        match node.op_type {
+            "AdaptiveAverage" => return parts::from_onnx(node),
+            "LpNormalization" => return reduction::unit_norm(node),
+            name if name.starts_with("Reduce") => return reduction::from_onnx(node),
+            _ => {}
         }
         if 1 < node.outputs {
             return Err(Unfit::new("the places of its maxima are used"));

@@ -4,6 +4,7 @@ use super::{Extent, Function, Pool};
 use crate::dim::Dim;
 use crate::op::activation::Activation;
 use crate::op::affine::Affine;
+use crate::op::div::Div;
 use crate::op::geom::{Padding, Windows};
 use crate::op::mul::Mul;
 use crate::op::onnx::{Import, Live, Unfit};
@@ -21,16 +22,47 @@ pub(super) fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
     for &at in at.iter().filter(|&&at| !x.axes.0[at].is_empty()) {
         over[node.axis_of(&x, at)?] = true;
     }
+    let mut made = reduced(node, &x, over, node.op_type)?;
+    let mut kept = 0..;
+    made.axes = x.axes.resized(&made.shape);
+    made.axes.0.retain(|_| keep || !at.contains(&kept.next().unwrap_or(0)));
+    node.result(made);
+    Ok(())
+}
+
+/// A value divided by its norm along an axis; zeros stay zeros.
+pub(super) fn unit_norm(node: &mut Import) -> Result<(), Unfit> {
+    let x = node.live(0)?;
+    let x = node.whole(&x)?;
+    let at = node.axis_at(node.attrs.int("axis", -1)?, x.axes.rank())?;
+    let mut over = [false; 3];
+    over[node.axis_of(&x, at)?] = true;
+    let kind = match node.attrs.int("p", 2)? {
+        1 => "ReduceL1",
+        2 => "ReduceL2",
+        p => return Err(Unfit::new(format!("`p` = {p} is neither 1 nor 2"))),
+    };
+    let norm = reduced(node, &x, over, kind)?;
+    let above_zero = Activation::Clip { low: 1e-12, high: f64::INFINITY };
+    let norm = node.emit_one(above_zero, &[&norm], Vec::new())?;
+    let norm = node.spread(&norm, &x.shape)?;
+    let made = node.emit_one(Div, &[&x, &norm], Vec::new())?;
+    node.result(Live { axes: x.axes, ..made });
+    Ok(())
+}
+
+/// What a reduction of this kind makes of a value.
+fn reduced(node: &mut Import, x: &Live, over: [bool; 3], kind: &str) -> Result<Live, Unfit> {
     let negative = Affine { scale: vec![-1.0], shift: vec![0.0] };
-    let terms = match node.op_type {
-        "ReduceMin" => node.emit_one(negative.clone(), &[&x], Vec::new())?,
-        "ReduceSumSquare" | "ReduceL2" => node.emit_one(Mul, &[&x, &x], Vec::new())?,
-        "ReduceL1" => node.emit_one(Activation::Abs, &[&x], Vec::new())?,
+    let terms = match kind {
+        "ReduceMin" => node.emit_one(negative.clone(), &[x], Vec::new())?,
+        "ReduceSumSquare" | "ReduceL2" => node.emit_one(Mul, &[x, x], Vec::new())?,
+        "ReduceL1" => node.emit_one(Activation::Abs, &[x], Vec::new())?,
         _ => x.clone(),
     };
-    let largest = matches!(node.op_type, "ReduceMax" | "ReduceMin");
+    let largest = matches!(kind, "ReduceMax" | "ReduceMin");
     let mut made = pooled(node, &terms, over, largest)?;
-    if matches!(node.op_type, "ReduceSum" | "ReduceSumSquare" | "ReduceL1" | "ReduceL2") {
+    if matches!(kind, "ReduceSum" | "ReduceSumSquare" | "ReduceL1" | "ReduceL2") {
         let sizes = (0..x.shape.rank()).filter(|&axis| over[axis]).map(|axis| x.shape.0[axis].as_u64());
         let count = sizes.map(|size| size.map(|size| size as f64)).product::<Option<f64>>();
         let count = count.ok_or_else(|| Unfit::new("how many it sums depends on the input's size"))?;
@@ -38,16 +70,11 @@ pub(super) fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
             made = node.emit_one(Affine { scale: vec![count], shift: vec![0.0] }, &[&made], Vec::new())?;
         }
     }
-    made = match node.op_type {
-        "ReduceMin" => node.emit_one(negative, &[&made], Vec::new())?,
-        "ReduceL2" => node.emit_one(Activation::Sqrt, &[&made], Vec::new())?,
-        _ => made,
-    };
-    let mut kept = 0..;
-    made.axes = x.axes.resized(&made.shape);
-    made.axes.0.retain(|_| keep || !at.contains(&kept.next().unwrap_or(0)));
-    node.result(made);
-    Ok(())
+    match kind {
+        "ReduceMin" => node.emit_one(negative, &[&made], Vec::new()),
+        "ReduceL2" => node.emit_one(Activation::Sqrt, &[&made], Vec::new()),
+        _ => Ok(made),
+    }
 }
 
 /// The axes that a node reduces, and whether they are kept with one position.
