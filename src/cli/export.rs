@@ -16,7 +16,7 @@ pub(super) struct Export {
     #[arg(long, value_enum)]
     to: Option<To>,
     /// The weights to write beside it: .safetensors, .pth or .pt
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(super) weights: Option<PathBuf>,
     /// A recipe: a program that trains the net by it is written too
     #[arg(long, value_name = "RECIPE")]
