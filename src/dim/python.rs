@@ -35,30 +35,23 @@ fn product(text: &mut String, term: &Term, name: &dyn Fn(&str) -> String) {
     let mut coefficient = term.coefficient.unsigned_abs();
     let mut factors = Vec::new();
     for (atom, exponent) in &term.monomial.factors {
-        let factor = match atom {
-            Atom::Symbol(symbol) => {
-                // 4 times a sixteenth is a quarter.
-                let whole = u128::from(symbol.divisor);
-                let common = gcd_unsigned(coefficient, whole);
-                coefficient /= common;
-                match whole / common {
-                    1 => name(&symbol.name),
-                    by => format!("({} // {by})", name(&symbol.name)),
+        for _ in 0..*exponent {
+            factors.push(match atom {
+                Atom::Symbol(symbol) => {
+                    // 4 times a sixteenth is a quarter.
+                    let common = gcd_unsigned(coefficient, symbol.divisor.into());
+                    coefficient /= common;
+                    match u128::from(symbol.divisor) / common {
+                        1 => name(&symbol.name),
+                        by => format!("({} // {by})", name(&symbol.name)),
+                    }
                 }
-            }
-            Atom::Floor(floor) => {
-                let inner = sum(&floor.poly, name);
-                let inner = if 1 < floor.poly.terms().len() { format!("({inner})") } else { inner };
-                format!("({inner} // {})", floor.by)
-            }
-        };
-        factors.push(factor);
-        // What was taken of the coefficient was taken of one factor only.
-        for _ in 1..*exponent {
-            let mut again = String::new();
-            let single = Term::new(atom.clone(), 1);
-            product(&mut again, &single, name);
-            factors.push(again);
+                Atom::Floor(floor) => {
+                    let inner = sum(&floor.poly, name);
+                    let inner = if 1 < floor.poly.terms().len() { format!("({inner})") } else { inner };
+                    format!("({inner} // {})", floor.by)
+                }
+            });
         }
     }
     if coefficient != 1 || factors.is_empty() {
@@ -83,7 +76,8 @@ mod tests {
         assert_eq!(text(&h), "h");
         assert_eq!(text(&h.floor_div(4)?), "(h // 4)");
         assert_eq!(text(&h.mul(&Dim::known(2))?), "2 * h");
-        assert_eq!(text(&w.sub(&Dim::known(3))?.floor_div(2)?.add(&Dim::ONE)?), "((w + 1) // 2) - 1 + 1");
+        assert_eq!(text(&w.sub(&Dim::known(3))?.floor_div(2)?.add(&Dim::ONE)?), "((w + 1) // 2) - 1");
+        assert_eq!(text(&h.mul(&h)?.sub(&h.floor_div(4)?)?), "h * h - (h // 4)");
         Ok(())
     }
 }

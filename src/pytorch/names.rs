@@ -250,7 +250,7 @@ mod tests {
         }
         let mut names = Names::default();
         assert_eq!([names.fresh("lambda"), names.fresh("a"), names.fresh("a")], ["lambda_", "a", "a_2"]);
-        assert_eq!((word("3 ü\"x"), camel("res_net50")), ("n3____x".to_owned(), "ResNet50".to_owned()));
+        assert_eq!((word("3 ü\"x"), camel("res_net50")), ("n3___x".to_owned(), "ResNet50".to_owned()));
         assert_eq!(quoted("a\"b\\\nü"), "\"a\\\"b\\\\\\u000a\\u00fc\"");
         assert!(is_number("10") && !is_number("01") && !is_number("-1"));
     }

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import socket
 import struct
 import time
 from pathlib import Path
@@ -523,8 +524,11 @@ def main():
     parser.add_argument("--resume", action="store_true", help="go on from the state in the folder")
     parser.add_argument("--device", help="cpu or cuda [default: cuda where there is one]")
     options = parser.parse_args()
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29511"}.items():
-        os.environ.setdefault(name, value)
+    if "RANK" not in os.environ:  # without torchrun
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = str(free.getsockname()[1])
+        os.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="localhost", MASTER_PORT=port)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -561,6 +565,7 @@ def run(options, rank, world, device):
     optimiser = optimiser_of(net)
     average = {name: parameter.detach().clone() for name, parameter in net.named_parameters()} if AVERAGE else {}
     at = {"epoch": 1, "batch": 0, "step": 0, "best": None, "loss": 0.0, "right": 0, "seen": 0, "seconds": 0.0}
+    at["records"] = []
     if options.resume:
         state = torch.load(state_file, map_location=device)
         net.load_state_dict(state["net"])
@@ -653,9 +658,10 @@ def run(options, rank, world, device):
             at["best"] = max(at["best"] or 0.0, found["top1"])
         for name, parameter in net.named_parameters() if AVERAGE else ():
             parameter.data.copy_(own[name])
+        at["records"].append(record)
         if rank == 0:
-            with open(folder / "metrics.jsonl", "a") as lines:
-                lines.write(json.dumps(record) + "\n")
+            lines = "".join(json.dumps(line) + "\n" for line in at["records"])
+            replaced(folder / "metrics.jsonl", lambda path: path.write_text(lines))
         figures = "  ".join(f"{name} {record[name]['top1']:.2%}" for name in ("train", "validation", "test") if name in record)
         say(f"epoch {epoch}/{EPOCHS}  loss {record['loss']:.6f}  {figures}".rstrip(), flush=True)
         at.update(epoch=epoch + 1, batch=0, loss=0.0, right=0, seen=0, seconds=0.0)

@@ -42,7 +42,7 @@ fn largest(windows: &Windows, g: &mut PyTorch) -> Result<(), Unfit> {
     // The cells that are added come behind the other arguments, so that these keep their places.
     let mut call = with("", [0, 0], false);
     let first = call.args.len();
-    let listed = "{0}, stride={1}, dilation={3}";
+    let listed = if windows.dilation == [1, 1] { "{0}, stride={1}" } else { "{0}, stride={1}, dilation={3}" };
     call.text = match windows.padding {
         Padding::Sides(sides) => {
             let (sides, beyond) = cells(windows, sides, g)?;

@@ -259,3 +259,27 @@ proptest! {
         check_symbols(|| samples().swap_remove(row), h * divisor, w * divisor, divisor);
     }
 }
+
+/// Every layer is something in PyTorch, with a module where it has parameters, and every hole of an expression has an
+/// argument or an operand.
+#[test]
+fn every_layer_says_what_it_is_in_pytorch() {
+    for sample in samples() {
+        let op = sample.build().unwrap();
+        let outputs = op.infer(&sample.inputs).unwrap();
+        let mut rule = pytorch::PyTorch::new(&sample.inputs, &outputs);
+        op.to_pytorch(&mut rule).unwrap_or_else(|unfit| panic!("{}: {}", sample.layer, unfit.0));
+        let has_params = !op.params(&sample.inputs).is_empty();
+        assert!(rule.module.is_some() || (rule.call.is_some() && !has_params), "{}", sample.layer);
+        let own = rule.call.as_ref().is_some_and(|call| !call.text.contains("{m}"));
+        assert!(!(has_params && own), "{} computes without its module", sample.layer);
+        for expr in rule.module.iter().chain(&rule.call) {
+            for hole in expr.text.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
+                let number = hole.strip_prefix('x').unwrap_or(hole).parse::<usize>();
+                let limit = if hole.starts_with('x') { sample.inputs.len() } else { expr.args.len() };
+                let is_known = matches!(hole, "" | "x" | "y" | "xs" | "m") || number.is_ok_and(|number| number < limit);
+                assert!(is_known, "{}: {{{hole}}} in {}", sample.layer, expr.text);
+            }
+        }
+    }
+}
