@@ -12,7 +12,7 @@
 //! Symbols stand for integers that are at least 1.
 //!
 //! `poly` holds the terms and their arithmetic, `divide` the divisions, `compare` what can be
-//! proved for every value of the symbols, `print` the text form, `python` the one in Python; `tests` has a test for each rule,
+//! proved for every value of the symbols, `print` the text form; `tests` has a test for each rule,
 //! `proptests` compares random expressions with plain integers.
 
 mod compare;
@@ -21,7 +21,6 @@ mod poly;
 mod print;
 #[cfg(test)]
 mod proptests;
-mod python;
 #[cfg(test)]
 mod tests;
 

@@ -111,8 +111,7 @@ fn common_denominator(terms: &[Term]) -> Option<i128> {
     })
 }
 
-/// The greatest common divisor.
-pub(super) fn gcd_unsigned(mut a: u128, mut b: u128) -> u128 {
+fn gcd_unsigned(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
         (a, b) = (b, a % b);
     }

@@ -3,13 +3,15 @@
 //!
 //! `tree` makes scopes of paths and finds those that can be called as a whole, `body` lets each operator's rule say what
 //! it is and orders the calls, `draft` makes code of it with slots for arguments, `class` one class of scopes that are
-//! alike but for these, `text` writes it down; `names` keeps to what Python takes as a name. `train` makes a
+//! alike but for these, `text` writes it down; `names` keeps to what Python takes as a name,
+//! `size` writes sizes. `train` makes a
 //! program of a recipe that trains the module.
 
 mod body;
 mod class;
 mod draft;
 mod names;
+mod size;
 mod text;
 mod train;
 mod tree;

@@ -4,6 +4,7 @@ use super::PyTorchError;
 use super::class::{Class, Classes, Fill};
 use super::draft::{Line, Piece, symbol_name};
 use super::names::{plain, quoted};
+use super::size::size;
 use super::tree::Tree;
 use crate::dim::Dim;
 use crate::ir::Net;
@@ -436,7 +437,7 @@ pub fn value_text(value: &Py) -> String {
         Py::Bool(false) => "False".to_owned(),
         Py::Text(text) => quoted(text),
         Py::List(values) => format!("[{}]", values.iter().map(value_text).collect::<Vec<_>>().join(", ")),
-        Py::Size(dim) => dim.python(&symbol_name),
+        Py::Size(dim) => size(dim, &symbol_name),
     }
 }
 
