@@ -4,7 +4,7 @@
 mod common;
 mod examples;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::{LAYER, some_values};
@@ -94,11 +94,12 @@ fn outputs(compiled: &Compiled, weights: &Checkpoint, inputs: &[ArrayD<f32>]) ->
 /// in another order.
 #[test]
 fn every_layer_of_the_reference_computes_the_same() {
-    let mut faults = Vec::new();
+    let (mut faults, mut met) = (Vec::new(), BTreeSet::new());
     for example in examples::examples(Path::new("docs/language.md")) {
         let checked = netc::check("specs/example.net", example.text.into_bytes(), &FileLoader, &Settings::default());
         let Some(compiled) = checked.compiled.filter(|compiled| !compiled.shapes.symbolic()) else { continue };
         let weights = init(&compiled.init_specs(), Scheme::He, 1).unwrap();
+        met.extend(compiled.net.nodes().map(|id| compiled.net.node(id).op.describe().0));
         let ids = compiled.net.inputs.iter();
         let sizes = ids.map(|&id| compiled.shapes.of(id.into()).as_known().unwrap());
         let inputs: Vec<_> = sizes.enumerate().map(|(at, dims)| some_values(&[&[2][..], &dims].concat(), at)).collect();
@@ -121,7 +122,9 @@ fn every_layer_of_the_reference_computes_the_same() {
                 }
             };
             let again = compile_text("back.net", &back.text()).unwrap();
-            for ((name, found), (other, wanted)) in outputs(&again, &back.weights, &inputs).iter().zip(&wanted) {
+            let found = outputs(&again, &back.weights, &inputs);
+            assert_eq!(found.len(), wanted.len(), "{}", example.place);
+            for ((name, found), (other, wanted)) in found.iter().zip(&wanted) {
                 assert_eq!(name, other);
                 // Axes that the model ends with in another order are told, not turned.
                 let turned = back.turned.iter().find(|turned| turned.name == *name);
@@ -136,6 +139,10 @@ fn every_layer_of_the_reference_computes_the_same() {
             }
         }
     }
+    let all = netc::op::signatures().map(|signature| signature.layer);
+    // A `depthwise` is a `conv`.
+    let missing: Vec<&str> = all.filter(|&layer| !met.contains(layer) && layer != "depthwise").collect();
+    assert!(missing.is_empty(), "in no example that was compared: {missing:?}");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -246,4 +253,56 @@ fn names_are_different_whatever_the_net_calls_its_values() {
     let model = export(&compiled.net, &compiled.shapes, Some(&weights), &ExportOptions::default()).unwrap();
     let back = import_bytes(&model.to_bytes().unwrap(), &ImportOptions::default()).unwrap();
     assert_eq!(difference(&compiled.net, &back.net), None, "{model}");
+}
+
+/// What is exported and read again.
+fn again(compiled: &Compiled, weights: &Checkpoint, opset: i64) -> (Compiled, Checkpoint) {
+    let options = ExportOptions { opset, ..ExportOptions::default() };
+    let model = export(&compiled.net, &compiled.shapes, Some(weights), &options).unwrap();
+    let back = import_bytes(&model.to_bytes().unwrap(), &ImportOptions::default()).unwrap();
+    (compile_text("back.net", &back.text()).unwrap(), back.weights)
+}
+
+/// Positions that 32 bits round to another cell: 14 cells become 16 and 2.
+#[test]
+fn nearest_cells_are_those_of_integers() {
+    for (size, opset) in [("[16, 2]", 7), ("[16, 12]", 21), ("[28, 40]", 21)] {
+        let text = format!("net near {{ input x: [2, 14, 20]; upsample(size = {size}); output y }}");
+        let compiled = compile_text("near.net", &text).unwrap();
+        let weights = Checkpoint::new();
+        let (back, own) = again(&compiled, &weights, opset);
+        let x = [some_values(&[2, 2, 14, 20], 1)];
+        assert_eq!(outputs(&back, &own, &x), outputs(&compiled, &weights, &x), "{size}");
+    }
+}
+
+#[test]
+fn free_sizes_keep_their_names_whatever_these_are() {
+    let text = "net free { input image: [3, batch, height]; conv(4, 3, pad = 1); upsample(size = image); output y }";
+    let compiled = compile_text("free.net", text).unwrap();
+    let model = model(&compiled, &ExportOptions::default());
+    assert!(model.to_string().contains("input image: [batch_, 3, batch, height]"), "{model}");
+}
+
+#[test]
+fn what_takes_too_much_memory_or_does_not_fit_is_refused() {
+    let message = |text: &str, options: &ExportOptions| {
+        let compiled = compile_text("large.net", text).unwrap();
+        export(&compiled.net, &compiled.shapes, None, options).unwrap_err().to_string()
+    };
+    let options = ExportOptions::default();
+    let parts = "net a { input x: [1, 1000000, 1000000]; avgpool(to = [300000, 300000]); output y }";
+    assert!(
+        message(parts, &options)
+            .contains("avgpool `avgpool1`: a constant with the sizes [300000, 1000000] is too large")
+    );
+    let table = "net b { input x: [1, 1000000, 1000000]; t: table_conv([1000000, 1000000], table = [[0]]); output y }";
+    assert!(message(table, &options).contains("is too large"));
+
+    let front = ExportOptions { with_preprocess: true, ..options };
+    let crop = "net c { preprocess { crop [56, 56] }; input x: [3, 56, 56]; conv(4, 3); output y }";
+    let settings = Settings { shape: Some(vec![3, 64, 64]), ..Settings::default() };
+    let larger = netc::check("c.net", crop.into(), &FileLoader, &settings).compiled.unwrap();
+    let error = export(&larger.net, &larger.shapes, None, &front).unwrap_err().to_string();
+    assert!(error.contains("makes images with 3 channels of 56x56, and the input is 3x64x64"), "{error}");
 }

@@ -306,7 +306,6 @@ fn long_and_deep_models_are_read() {
     compiled(&deep, &deep.text());
 }
 
-/// Thirty functions, each of which calls the one before twice: a billion nodes, and a circle of one.
 /// Few bytes that repeat a value very often.
 #[test]
 fn repetitions_that_explode_are_refused() {
@@ -317,6 +316,7 @@ fn repetitions_that_explode_are_refused() {
     assert!(refused(&bytes).contains("more than 1000000 nodes"));
 }
 
+/// Thirty functions, each of which calls the one before twice: a billion nodes, and a circle of one.
 #[test]
 fn functions_that_explode_are_refused() {
     let function = |name: &str, calls: &str| {

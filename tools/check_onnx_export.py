@@ -30,7 +30,11 @@ import onnxruntime
 from safetensors.numpy import load_file, save_file
 
 FAST, EXACT = 3e-5, 1e-5
-LATEST = 21  # the operator set from which on every layer must be written
+LATEST = 21
+OLD = 13  # before this operator set layers may be refused, from then on only those that these words are about
+LACKING = ["dilated windows of AveragePool need operator set 19"]
+LEAST = 40  # examples of a document
+RESAMPLED = 2e-2  # the largest difference that bytes rounded otherwise make
 FREE = 64  # for sizes that a net leaves free
 
 
@@ -50,7 +54,7 @@ def main():
         for net in [net for file in files for net in nets(args.netc, file, Path(folder))]:
             for opset, nodes, errors in compared(args.netc, net, args.opset or [LATEST], Path(folder)):
                 if isinstance(errors, str):
-                    failed |= opset >= LATEST or errors.startswith("WRONG")
+                    failed |= opset >= OLD and not any(lacking in errors for lacking in LACKING)
                     print(f"{net.stem:20} {opset:5} {errors}", flush=True)
                     continue
                 wrong = [not error <= most for error, most in zip(errors, (FAST, EXACT, FAST))]
@@ -63,6 +67,7 @@ def main():
 def compare_photos(netc, files, photos):
     from PIL import Image
 
+    failed = False
     print(f"{'net':20} {'photos':>6} {'largest':>8} {'same first':>10}")
     for net in [file for file in files if file.suffix == ".net" and "preprocess" in file.read_text()]:
         with tempfile.TemporaryDirectory() as name:
@@ -83,6 +88,8 @@ def compare_photos(netc, files, photos):
                 errors.append(float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
                 same.append(ours.argmax() == theirs.argmax())
             print(f"{net.stem:20} {len(errors):6} {max(errors):8.1e} {sum(same):10}", flush=True)
+            failed |= not (errors and max(errors) <= RESAMPLED and all(same))
+    sys.exit(failed)
 
 
 def nets(netc, path, folder):
@@ -102,6 +109,8 @@ def nets(netc, path, folder):
         net.write_text(body)
         if "import " not in body and subprocess.run([netc, "shapes", str(net)], capture_output=True).returncode == 0:
             found.append(net)
+    if len(found) < LEAST:
+        sys.exit(f"{path}: {len(found)} of its examples are nets, fewer than {LEAST}")
     return found
 
 

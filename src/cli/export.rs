@@ -50,7 +50,7 @@ pub(super) struct Onnx {
     #[arg(long)]
     pub(super) fold_bn: bool,
     /// Write the structure alone: every parameter is zeros that take no bytes
-    #[arg(long, conflicts_with = "weights")]
+    #[arg(long, conflicts_with_all = ["weights", "ignore", "rename", "allow_nan", "no_mmap"])]
     pub(super) without_weights: bool,
     /// Write large tensors to a file beside the model, FILE.data, as happens to models over 2 GiB
     #[arg(long)]

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use super::export::Export;
 use super::input::normalise_by;
 use super::{Failure, Outcome, complain};
+use crate::Compiled;
 use crate::data::Labels;
-use crate::onnx::{self, ExportOptions};
+use crate::onnx::{self, ExportOptions, OnnxError};
 use crate::train::trainer::CLASSES;
 
 /// Writes the model.
@@ -20,7 +21,12 @@ pub(super) fn run(export: &Export) -> Outcome {
     }
     let mut metadata = BTreeMap::new();
     if let Some(path) = &export.onnx.labels {
-        metadata.insert(CLASSES.to_owned(), Labels::read(path)?.to_json());
+        let labels = Labels::read(path)?;
+        if let Some(classes) = classes(&compiled).filter(|&classes| classes != labels.len()) {
+            let (path, named) = (path.display(), labels.len());
+            return Err(Failure::Input(format!("{path} names {named} classes, and the net's output has {classes}")));
+        }
+        metadata.insert(CLASSES.to_owned(), labels.to_json());
     }
     let options = ExportOptions {
         opset: export.onnx.opset(),
@@ -29,8 +35,24 @@ pub(super) fn run(export: &Export) -> Outcome {
         metadata,
         bind: export.stored.bind_options(),
     };
-    let model = onnx::export(&compiled.net, &compiled.shapes, checkpoint.as_ref(), &options)?;
+    let model = onnx::export(&compiled.net, &compiled.shapes, checkpoint.as_ref(), &options);
+    let model = model.map_err(|error| match error {
+        OnnxError::Bind(error) => Failure::from(*error),
+        error => Failure::Input(format!("{}: {error}", export.source.name())),
+    })?;
     model.write(&export.output, export.onnx.tensors_beside)?;
     complain("note", &format!("{} in {}", model.summary(), export.output.display()));
     Ok(())
+}
+
+/// How many classes a net tells apart, where its single output has one number for each.
+fn classes(compiled: &Compiled) -> Option<usize> {
+    let mut outputs = compiled.net.outputs_for(false);
+    match (outputs.next(), outputs.next()) {
+        (Some(output), None) => match compiled.shapes.of(output.value).as_known().as_deref() {
+            Some(&[classes]) => Some(classes),
+            _ => None,
+        },
+        _ => None,
+    }
 }

@@ -115,7 +115,7 @@ impl fmt::Display for Layers<'_> {
         for layer in self.0 {
             write!(f, "\n  {} `{}`: {}", layer.op_type, show(&layer.name), layer.reason)?;
         }
-        write!(f, "\n  help: docs/onnx.md lists what is written, and for which operator sets")
+        write!(f, "\n  help: docs/to-onnx.md says what each operator set lacks")
     }
 }
 

@@ -255,6 +255,15 @@ pub(super) fn become_layer(made: &mut Lowered, id: NodeId, op: impl Into<Op>, op
 
 /// `b * tanh(a * x)` is tanh with a slope and a scale.
 fn scales_of_tanh(made: &mut Lowered, id: NodeId) -> bool {
+    let mut changed = false;
+    // All factors in front at once: a long product takes no sweep for each.
+    while made.net.contains(id) && scale_of_tanh(made, id) {
+        changed = true;
+    }
+    changed
+}
+
+fn scale_of_tanh(made: &mut Lowered, id: NodeId) -> bool {
     let factor = |op: &Op| match op {
         Op::Affine(affine) if affine.shift == [0.0] && affine.scale.len() == 1 => Some(affine.scale[0]),
         _ => None,

@@ -148,7 +148,7 @@ impl Operator for BatchNorm {
         let (weight, bias) = if self.affine {
             (g.param("weight"), g.param("bias"))
         } else {
-            (g.floats(&[c], vec![1.0; c as usize])?, g.floats(&[c], vec![0.0; c as usize])?)
+            (g.filled(&[c], 1.0)?, g.filled(&[c], 0.0)?)
         };
         let inputs = vec![g.operand(0), weight, bias, g.param("running_mean"), g.param("running_var")];
         let momentum = Attr::Float((1.0 - self.momentum) as f32);

@@ -173,7 +173,7 @@ impl Operator for GroupNorm {
         let (weight, bias) = if self.affine {
             (g.param("weight"), g.param("bias"))
         } else {
-            (g.floats(&[c], vec![1.0; c as usize])?, g.floats(&[c], vec![0.0; c as usize])?)
+            (g.filled(&[c], 1.0)?, g.filled(&[c], 0.0)?)
         };
         let inputs = vec![g.operand(0), weight, bias];
         let eps = ("epsilon", Attr::Float(self.eps as f32));
@@ -183,8 +183,8 @@ impl Operator for GroupNorm {
             Groups::Of(groups) if g.opset < 21 => {
                 let cut = g.ints(vec![0, groups as i64, -1])?;
                 let rows = g.between("Reshape", vec![g.operand(0), cut], Vec::new());
-                let ones = g.floats(&[groups], vec![1.0; groups as usize])?;
-                let zeros = g.floats(&[groups], vec![0.0; groups as usize])?;
+                let ones = g.filled(&[groups], 1.0)?;
+                let zeros = g.filled(&[groups], 0.0)?;
                 let normal = g.between("InstanceNormalization", vec![rows, ones, zeros], vec![eps]);
                 let whole = g.result_sizes()?;
                 if !self.affine {

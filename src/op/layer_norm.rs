@@ -157,7 +157,7 @@ impl Operator for LayerNorm {
             x = g.between("Transpose", vec![x], vec![("perm", Attr::Ints(vec![0, 2, 3, 1]))]);
         }
         let c = g.inputs[0].0[0].as_u64().unwrap_or(0);
-        let weight = if self.affine { g.param("weight") } else { g.floats(&[c], vec![1.0; c as usize])? };
+        let weight = if self.affine { g.param("weight") } else { g.filled(&[c], 1.0)? };
         let mut inputs = vec![x, weight];
         inputs.extend(self.affine.then(|| g.param("bias")));
         let attrs = vec![("axis", Attr::Int(-1)), ("epsilon", Attr::Float(self.eps as f32))];

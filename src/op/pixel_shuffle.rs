@@ -234,7 +234,6 @@ impl Operator for PixelShuffle {
     }
 }
 
-/// A size that has to divide.
 impl PixelShuffle {
     /// The shuffle that brings the elements of a value into the order of these axes, and the axes on its result. Exporters
     /// cut the channels, or height and width, turn the parts and join them.
@@ -325,6 +324,7 @@ enum Part {
     Wide,
 }
 
+/// A size that has to divide.
 fn divided(size: &Dim, by: u64, what: &str) -> Result<Dim, ShapeError> {
     match size.exact_div(by) {
         Err(DimError::NotDivisible { value, .. }) => {

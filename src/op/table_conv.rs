@@ -199,17 +199,16 @@ impl Operator for TableConv {
         let taps = self.windows.taps() as usize;
         let [k_h, k_w] = self.windows.kernel;
         let sizes = [self.table.len() as u64, in_c, k_h, k_w];
-        let mut zeros = vec![0.0; self.table.len() * in_c as usize * taps];
         let places = self.table.iter().enumerate().flat_map(|(o, row)| row.iter().map(move |&i| [o as i64, i as i64]));
         let weight = if g.opset < 11 {
             let listed = g.values("weight")?;
+            let mut weight = vec![0.0; onnx::export::bounded(&sizes)?];
             for ([o, i], kernel) in places.zip(listed.chunks(taps)) {
-                zeros[(o as usize * in_c as usize + i as usize) * taps..][..taps].copy_from_slice(kernel);
+                weight[(o as usize * in_c as usize + i as usize) * taps..][..taps].copy_from_slice(kernel);
             }
-            g.floats(&sizes, zeros)?
+            g.floats(&sizes, weight)?
         } else {
-            let places = g.pairs(places.collect())?;
-            let inputs = vec![g.floats(&sizes, zeros)?, places, g.param("weight")];
+            let inputs = vec![g.filled(&sizes, 0.0)?, g.pairs(places.collect())?, g.param("weight")];
             g.between("ScatterND", inputs, Vec::new())
         };
         let mut inputs = vec![g.operand(0), weight];

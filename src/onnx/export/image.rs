@@ -3,12 +3,12 @@
 //! The steps are those of `data::preprocess`, which follow Pillow: resampling is done on one axis after the other, and each
 //! gives whole bytes. What differs is the rounding of a resampled byte that lies half way between two.
 
-use super::{FLOAT, Info, Model, Size, Tensor, UINT8};
+use super::{FLOAT, Free, Info, Model, Size, Tensor, UINT8};
 use crate::data::preprocess::{Interpolation, Order, Preprocess, ResizeTo, Step};
 use crate::ir::Net;
 use crate::onnx::error::OnnxError;
 use crate::op::onnx::export::{Attrs, Node};
-use crate::op::onnx::{Attr, BATCH, Constant};
+use crate::op::onnx::{Attr, Constant};
 
 /// Where Resize can smooth what it makes smaller.
 const ANTIALIAS: i64 = 18;
@@ -17,7 +17,7 @@ const ANTIALIAS: i64 = 18;
 ///
 /// # Errors
 /// When the net has none, takes several inputs, or the operator set cannot resample as it says.
-pub(super) fn preprocess(model: &mut Model, net: &Net) -> Result<(), OnnxError> {
+pub(super) fn preprocess(model: &mut Model, net: &Net, free: &Free) -> Result<(), OnnxError> {
     let wrong = |what: &str, help: &str| Err(OnnxError::wrong(what, help));
     let Some(preprocess) = &net.preprocess else {
         return wrong("the net has no `preprocess`", "write one into the net, or give its input as numbers");
@@ -33,17 +33,30 @@ pub(super) fn preprocess(model: &mut Model, net: &Net) -> Result<(), OnnxError> 
     if model.opset < 13 {
         return wrong("preprocessing in the graph needs operator set 13", "export with --opset 13 or later");
     }
+    let wanted: Vec<Option<usize>> = sizes.iter().skip(1).map(Size::known).collect();
+    let (c, made) = (preprocess.channels(), preprocess.fixed_size());
+    let fits = match (wanted.as_slice(), made) {
+        (&[Some(channels), Some(h), Some(w)], Some(made)) => c == channels && made == (h, w),
+        (&[Some(channels), None, None], _) => c == channels,
+        _ => false,
+    };
+    if !fits {
+        let sizes: Vec<String> = sizes.iter().skip(1).map(Size::to_string).collect();
+        let made = made.map_or("of any height and width".to_owned(), |(h, w)| format!("of {h}x{w}"));
+        let what = format!("`preprocess` makes images with {c} channels {made}, and the input is {}", sizes.join("x"));
+        return Err(OnnxError::wrong(what, "let the preprocessing end with the input's sizes, as with `crop`"));
+    }
     let prepared = format!("{name}/prepared");
     for node in &mut model.nodes {
         node.inputs.iter_mut().filter(|operand| **operand == name).for_each(|operand| operand.clone_from(&prepared));
     }
     let gray = preprocess.steps.contains(&Step::Gray);
     let channels = if gray { Size::Known(3) } else { sizes.get(1).cloned().unwrap_or(Size::Known(3)) };
-    let named = |name: &str| Size::Named(name.to_owned());
+    let [height, width] = free.image.clone().map(Size::Named);
     model.inputs = vec![Info {
         name: name.clone(),
         element: UINT8,
-        dims: vec![named(BATCH), named("height"), named("width"), channels],
+        dims: vec![Size::Named(free.batch.clone()), height, width, channels],
     }];
     model.values.push(Info { name: prepared.clone(), element: FLOAT, dims: sizes });
     let mut front = Front { scope: name.clone(), nodes: Vec::new(), tensors: Vec::new(), least: None };

@@ -14,7 +14,7 @@ use super::head;
 use crate::dim::Dim;
 use crate::ir::{Net, NodeId, ValueId};
 use crate::op::Op;
-use crate::op::onnx::export::Node;
+use crate::op::onnx::export::{Node, bounded};
 use crate::op::onnx::{BATCH, Constant, Data, Export};
 use crate::opt::values::{Tensors, resolve};
 use crate::opt::{self, Optimised};
@@ -75,6 +75,24 @@ enum Tensor {
     Known(Constant),
     /// Zeros of these sizes that the model only describes.
     Described(Vec<u64>),
+}
+
+impl Size {
+    fn known(&self) -> Option<usize> {
+        match self {
+            Size::Known(size) => usize::try_from(*size).ok(),
+            Size::Named(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Size::Known(size) => size.fmt(f),
+            Size::Named(name) => f.write_str(name),
+        }
+    }
 }
 
 /// The name, element type and sizes of a value.
@@ -145,6 +163,7 @@ pub fn export(
         optimised: &optimised,
         stored: weights.is_some().then_some(stored),
         names: names(&optimised.net),
+        free: Free::of(&optimised.net, &optimised.shapes),
         sizes: sizes::Sizes::of(&optimised.net, &optimised.shapes),
         unfit: Vec::new(),
         model: Model {
@@ -227,6 +246,7 @@ struct Exporting<'a> {
     /// The tensors of the net's own parameters; `None` where the model describes them.
     stored: Option<Tensors<'a>>,
     names: HashMap<ValueId, String>,
+    free: Free,
     sizes: sizes::Sizes,
     unfit: Vec<UnfitNode>,
     model: Model,
@@ -265,7 +285,7 @@ impl Exporting<'_> {
         self.model.nodes.splice(0..0, sizes.nodes);
         self.model.tensors.extend(sizes.constants.into_iter().map(|(name, constant)| (name, Tensor::Known(constant))));
         if options.with_preprocess {
-            image::preprocess(&mut self.model, net)?;
+            image::preprocess(&mut self.model, net, &self.free)?;
         }
         Ok(())
     }
@@ -289,7 +309,7 @@ impl Exporting<'_> {
                     let source = self.optimised.params.get(&id)?.get(at)?;
                     Some(resolve(source, stored)?.to_f32().into_owned())
                 }
-                None => Some(vec![0.0; usize::try_from(params[at].1.iter().product::<u64>()).ok()?]),
+                None => Some(vec![0.0; bounded(&params[at].1).ok()?]),
             }
         };
         let mut export = Export::new(
@@ -335,17 +355,41 @@ impl Exporting<'_> {
     }
 
     fn info(&self, value: ValueId) -> Info {
-        Info { name: self.names[&value].clone(), element: FLOAT, dims: batched(self.optimised.shapes.of(value)) }
+        let dims = self.free.batched(self.optimised.shapes.of(value));
+        Info { name: self.names[&value].clone(), element: FLOAT, dims }
     }
 }
 
-/// The sizes of a value with the batch in front.
-fn batched(shape: &Shape) -> Vec<Size> {
-    let size = |dim: &Dim| match dim.as_u64().and_then(|size| i64::try_from(size).ok()) {
-        Some(size) => Size::Known(size),
-        None => Size::Named(dim.to_string()),
-    };
-    std::iter::once(Size::Named(BATCH.to_owned())).chain(shape.0.iter().map(size)).collect()
+/// Names of sizes that are free in the model and not in the net.
+#[derive(Debug)]
+struct Free {
+    batch: String,
+    image: [String; 2],
+}
+
+impl Free {
+    /// Names that no free size of the net has.
+    fn of(net: &Net, shapes: &Shapes) -> Free {
+        let inputs = net.inputs.iter().flat_map(|&input| &shapes.of(input.into()).0);
+        let taken: HashSet<String> = inputs.flat_map(Dim::symbols).collect();
+        let name = |name: &str| {
+            let mut name = name.to_owned();
+            while taken.contains(&name) {
+                name.push('_');
+            }
+            name
+        };
+        Free { batch: name(BATCH), image: [name("height"), name("width")] }
+    }
+
+    /// The sizes of a value with the batch in front.
+    fn batched(&self, shape: &Shape) -> Vec<Size> {
+        let size = |dim: &Dim| match dim.as_u64().and_then(|size| i64::try_from(size).ok()) {
+            Some(size) => Size::Known(size),
+            None => Size::Named(dim.to_string()),
+        };
+        std::iter::once(Size::Named(self.batch.clone())).chain(shape.0.iter().map(size)).collect()
+    }
 }
 
 impl Model {

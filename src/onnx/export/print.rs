@@ -36,11 +36,7 @@ struct Line<'a>(&'a Info);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dim = |size: &Size| match size {
-            Size::Known(size) => size.to_string(),
-            Size::Named(name) => name.clone(),
-        };
-        write!(f, "{}: [{}]", self.0.name, self.0.dims.iter().map(dim).collect::<Vec<_>>().join(", "))
+        write!(f, "{}: [{}]", self.0.name, self.0.dims.iter().map(Size::to_string).collect::<Vec<_>>().join(", "))
     }
 }
 

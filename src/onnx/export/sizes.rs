@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::dim::{Dim, Factor, Product};
 use crate::ir::Net;
+use crate::op::onnx::export::BATCH_SIZE;
 use crate::op::onnx::export::Node;
-use crate::op::onnx::{Attr, BATCH, Constant, Unfit};
+use crate::op::onnx::{Attr, Constant, Unfit};
 use crate::shape::Shapes;
 
 /// Nodes that compute sizes, each once; every value is a list of one integer.
@@ -24,7 +25,7 @@ impl Sizes {
     pub(super) fn of(net: &Net, shapes: &Shapes) -> Sizes {
         let mut symbols = HashMap::new();
         for &input in &net.inputs {
-            symbols.entry(BATCH.to_owned()).or_insert((net.node(input).path.clone(), 0));
+            symbols.entry(BATCH_SIZE.to_owned()).or_insert((net.node(input).path.clone(), 0));
             for (axis, dim) in shapes.of(input.into()).0.iter().enumerate() {
                 if let [symbol] = dim.symbols().as_slice() {
                     symbols.entry(symbol.clone()).or_insert((net.node(input).path.clone(), axis + 1));

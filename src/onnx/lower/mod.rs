@@ -197,17 +197,20 @@ impl<'a> Lowering<'a> {
             if composites.parts.contains(&at) {
                 continue;
             }
+            let model_type = node.op_type;
             if let Some((op_type, inputs)) = composites.heads.get(&at) {
                 (node.op_type, node.inputs) = (op_type, inputs.clone());
             }
-            self.node(&node, names, bound, depth)?;
+            self.node(&node, model_type, names, bound, depth)?;
         }
         Ok(())
     }
 
+    /// A node, which the model has as one of `model_type`.
     fn node(
         &mut self,
         node: &Node<'a>,
+        model_type: &str,
         names: &mut Names<'a>,
         bound: &HashMap<&'a str, Message<'a>>,
         depth: usize,
@@ -231,7 +234,7 @@ impl<'a> Lowering<'a> {
             match self.plain(node, &args, bound)? {
                 Ok(results) => results,
                 Err(Unfit(reason)) => {
-                    self.report(node.title(), node.op_type, &reason);
+                    self.report(node.title(), model_type, &reason);
                     Vec::new()
                 }
             }

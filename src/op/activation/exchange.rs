@@ -101,7 +101,7 @@ pub(super) fn to_onnx(function: Activation, g: &mut Export) -> Result<(), Unfit>
         Activation::Clip { low, high } => g.clipped(Some(low).filter(|x| x.is_finite()), Some(high).filter(|x| x.is_finite()))?,
         Activation::LeakyRelu { slope } => g.unary("LeakyRelu", float("alpha", slope)),
         Activation::Elu { alpha } => g.unary("Elu", float("alpha", alpha)),
-        Activation::Gelu | Activation::GeluTanh if g.opset < 9 => {
+        Activation::Gelu | Activation::Erf if g.opset < 9 => {
             return Err(Unfit::new("Erf needs operator set 9: export with --opset 9 or later"));
         }
         Activation::Gelu if g.opset < 20 => {

@@ -1,6 +1,7 @@
 //! The nodes of a model that compute a layer.
 
-use super::{Attr, Constant, Unfit};
+use super::constant::MAX_FILLED;
+use super::{Attr, Constant, Data, Unfit};
 use crate::dim::Dim;
 use crate::tensor::Shape;
 
@@ -18,6 +19,9 @@ pub struct Node {
     /// Its attributes.
     pub attrs: Attrs,
 }
+
+/// The symbol of the batch's size in lists of sizes; no free size of a text is called so.
+pub const BATCH_SIZE: &str = "batch size";
 
 /// Attributes of a node by name.
 pub type Attrs = Vec<(&'static str, Attr)>;
@@ -120,6 +124,23 @@ impl<'a> Export<'a> {
     /// Never for a list.
     pub fn ints(&mut self, values: Vec<i64>) -> Result<String, Unfit> {
         self.constant(Constant::new(ndarray::Array1::from(values).into_dyn()))
+    }
+
+    /// A single integer, which is no list; gives its name.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn int(&mut self, value: i64) -> Result<String, Unfit> {
+        self.constant(Constant::new(ndarray::arr0(value).into_dyn()))
+    }
+
+    /// A tensor of one float everywhere; gives its name.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn filled(&mut self, dims: &[u64], value: f32) -> Result<String, Unfit> {
+        bounded(dims)?;
+        self.constant(Constant::new(Data::Fill(dims.to_vec(), value)))
     }
 
     /// A list of pairs of integers; gives its name.
@@ -319,4 +340,15 @@ impl<'a> Export<'a> {
         self.last("Pad", inputs, attrs);
         Ok(())
     }
+}
+
+/// How many numbers a constant of these sizes has.
+///
+/// # Errors
+/// When it is too large.
+pub fn bounded(dims: &[u64]) -> Result<usize, Unfit> {
+    let elements = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
+    let elements =
+        elements.filter(|&elements| elements <= MAX_FILLED).and_then(|elements| usize::try_from(elements).ok());
+    elements.ok_or_else(|| Unfit::new(format!("a constant with the sizes {dims:?} is too large")))
 }

@@ -9,7 +9,7 @@ use crate::op::Op;
 use crate::op::attr::{Operands, Value};
 use crate::op::conv::Conv;
 use crate::op::flatten::Flatten;
-use crate::op::geom::{Padding, Windows};
+use crate::op::geom::Windows;
 use crate::op::linear::Linear;
 use crate::op::permute::{Permute, Reordering};
 use crate::op::pixel_shuffle::PixelShuffle;
@@ -428,8 +428,7 @@ impl<'a> Import<'a> {
             let dims = if to.rank() == 3 { vec![out_c, 1, 1, 1] } else { vec![out_c, 1] };
             let ones = Param::new("weight", Constant::new(Data::Fill(dims, 1.0)));
             made = if to.rank() == 3 {
-                let padding = Padding::Sides([0; 4]);
-                let windows = Windows { kernel: [1; 2], stride: [1; 2], dilation: [1; 2], padding, ceil: false };
+                let windows = Windows::single([1, 1]);
                 self.emit_one(Conv { out_c, windows, groups: 1, bias: false }, &[&made], vec![ones])?
             } else {
                 self.emit_one(Linear { features: out_c, bias: false }, &[&made], vec![ones])?

@@ -1,6 +1,7 @@
 //! Adaptive pooling to parts of different sizes as nodes of ONNX, which has no operator for it: one axis after the other.
 //! Means are a product with a matrix, maxima are taken part by part.
 
+use super::super::onnx::export::bounded;
 use super::super::onnx::{Attr, Constant, Export, Import, Unfit};
 use super::span::{Span, spans};
 use super::{Extent, Function, Pool};
@@ -10,6 +11,9 @@ pub(super) fn to_onnx(pool: &Pool, to: [u64; 2], g: &mut Export) -> Result<(), U
     let (Some(h), Some(w)) = (size(0), size(1)) else {
         return Err(Unfit::new("adaptive pooling takes sizes that are known: fix them with --set or --shape"));
     };
+    for (parts, size) in to.iter().zip([h, w]) {
+        bounded(&[*parts, size as u64])?;
+    }
     let [rows, cols] = spans(&Extent::Adaptive(to), [h, w], to.map(|parts| parts as usize));
     let x = g.operand(0);
     if pool.function == Function::Max {
@@ -36,16 +40,16 @@ pub(super) fn from_onnx(node: &mut Import) -> Result<(), Unfit> {
         return Err(Unfit::new("it multiplies a map with matrices"));
     };
     let extent = Extent::Adaptive([rows, cols]);
-    let own = |matrix: &Constant, wanted: Vec<f32>, dims: [usize; 2]| {
-        let values = matrix.to_floats().filter(|_| matrix.dims() == dims.map(|dim| dim as u64));
-        values.is_some_and(|values| values.iter().eq(wanted.iter()))
-    };
-    let parts = [rows, cols].map(|parts| parts as usize);
-    if parts[0] > h || parts[1] > w {
+    // Only then are matrices of these sizes no larger than those of the file.
+    if rows == 0 || cols == 0 || down.dims() != [rows, h as u64] || across.dims() != [w as u64, cols] || (h as u64) < rows || (w as u64) < cols {
         return Err(Unfit::new("it multiplies a map with matrices"));
     }
+    let own = |matrix: &Constant, wanted: Vec<f32>| {
+        matrix.to_floats().is_some_and(|values| values.iter().eq(wanted.iter()))
+    };
+    let parts = [rows, cols].map(|parts| parts as usize);
     let [row_spans, col_spans] = spans(&extent, [h, w], parts);
-    let is_own = own(down, means(&row_spans, h), [parts[0], h]) && own(across, turned(&means(&col_spans, w), w), [w, parts[1]]);
+    let is_own = own(down, means(&row_spans, h)) && own(across, turned(&means(&col_spans, w), w));
     if !is_own {
         return Err(Unfit::new("it multiplies a map with matrices that are no means of parts"));
     }

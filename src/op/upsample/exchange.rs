@@ -2,7 +2,7 @@
 
 use super::{Mode, Target, Upsample};
 use crate::dim::Dim;
-use crate::op::onnx::{Attr, Axes, Import, Live, Unfit};
+use crate::op::onnx::{Attr, Axes, Export, Import, Live, Unfit};
 use crate::op::pytorch::{Expr, Helper, Py, PyTorch};
 
 /// The sizes that a node resamples to, and the factors where it gives these.
@@ -110,11 +110,10 @@ fn factors(
 
 /// Whether the nearest cells of a node are those that ours takes, on both axes.
 fn same_cells(node: &Import, x: &Live, target: &Target, scales: Option<[f32; 2]>) -> Result<bool, Unfit> {
-    const MOST: u64 = 65_536;
     let Target::Size(sizes) = target else { return Ok(false) };
     let (place, rounding) = positions(node)?;
     for axis in [0, 1] {
-        let known = x.shape.0[axis + 1].as_u64().zip(sizes[axis].as_u64()).filter(|&(_, to)| 0 < to && to <= MOST);
+        let known = x.shape.0[axis + 1].as_u64().zip(sizes[axis].as_u64()).filter(|&(_, to)| 0 < to && to <= LISTED);
         let Some((from, to)) = known else { return Ok(false) };
         let scale = scales.map_or(to as f32 / from as f32, |scales| scales[axis]);
         let last = from.saturating_sub(1) as f32;
@@ -185,6 +184,55 @@ pub(super) fn resize_mode(
         ("cubic", "align_corners", _) => Ok(Mode::BicubicAligned),
         _ => Err(Unfit::new(format!("`mode` = {mode} with positions `{place}`, rounded `{rounding}`, is no mode of upsample"))),
     }
+}
+
+/// Sizes up to which cells are listed.
+const LISTED: u64 = 65_536;
+
+/// Whether ONNX's Resize takes the nearest cells that ours does: it computes positions in 32 bits, which is exact for whole
+/// factors.
+pub(super) fn is_resize(target: &Target, g: &Export) -> bool {
+    const FIRST: i64 = 11;
+    let Target::Size(sizes) = target else { return FIRST <= g.opset };
+    let same = |axis: usize| {
+        let from = &g.inputs[0].0[axis + 1];
+        match (from.as_u64(), sizes[axis].as_u64()) {
+            (Some(from), Some(to)) => to <= LISTED && {
+                let scale = to as f32 / from as f32;
+                (0..to).all(|at| (at as f32 / scale).floor() as u64 == at * from / to)
+            },
+            _ => sizes[axis].exact_div_dim(from).is_ok_and(|factor| !factor.is_symbolic()),
+        }
+    };
+    FIRST <= g.opset && same(0) && same(1)
+}
+
+/// The cells at or before each position, computed in integers.
+pub(super) fn nearest_to_onnx(g: &mut Export) -> Result<(), Unfit> {
+    let across = cells(g, 1)?;
+    let axis = |axis: i64| vec![("axis", Attr::Int(axis))];
+    let rows = cells(g, 0)?;
+    let x = g.operand(0);
+    let rows = g.between("Gather", vec![x, rows], axis(2));
+    g.last("Gather", vec![rows, across], axis(3));
+    Ok(())
+}
+
+/// Which cell of the operand each of the result is, along height or width.
+fn cells(g: &mut Export, axis: usize) -> Result<String, Unfit> {
+    let (from, to) = (g.inputs[0].0[axis + 1].clone(), g.outputs[0].0[axis + 1].clone());
+    if let (Some(from), Some(to @ ..=LISTED)) = (from.as_u64(), to.as_u64()) {
+        return g.ints((0..to).map(|at| (at * from / to) as i64).collect());
+    }
+    if g.opset < 11 {
+        return Err(Unfit::new("resampling to free sizes needs operator set 11: export with --opset 11 or later"));
+    }
+    let (from, to) = (g.dims(&[from])?, g.dims(&[to])?);
+    let (scalar, zero, one) = (g.ints(Vec::new())?, g.int(0)?, g.int(1)?);
+    let end = g.between("Reshape", vec![to.clone(), scalar], Vec::new());
+    let places = g.between("Range", vec![zero, end, one], Vec::new());
+    let product = g.between("Mul", vec![places, from], Vec::new());
+    Ok(g.between("Div", vec![product, to], Vec::new()))
 }
 
 pub(super) fn to_pytorch(upsample: &Upsample, g: &mut PyTorch) {

@@ -224,6 +224,9 @@ impl Operator for Upsample {
     }
 
     fn to_onnx(&self, g: &mut Export) -> Result<(), Unfit> {
+        if self.mode == Mode::Nearest && !exchange::is_resize(&self.target, g) {
+            return exchange::nearest_to_onnx(g);
+        }
         let text = |text: &str| Attr::Text(text.to_owned());
         let (mode, coordinates) = match self.mode {
             Mode::Nearest => ("nearest", "asymmetric"),
@@ -249,7 +252,7 @@ impl Operator for Upsample {
                 g.last("Resize", vec![x, region, scales], attrs);
             }
             Target::Size(size) => {
-                let mut whole = vec![Dim::symbol(onnx::BATCH, 1), g.inputs[0].0[0].clone()];
+                let mut whole = vec![Dim::symbol(onnx::export::BATCH_SIZE, 1), g.inputs[0].0[0].clone()];
                 if 18 <= g.opset {
                     whole.clear();
                     attrs.push(("axes", Attr::Ints(vec![2, 3])));
