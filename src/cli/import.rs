@@ -31,6 +31,12 @@ impl Import {
     pub(super) fn run(self) -> Outcome {
         let options = ImportOptions { fixed: self.fixed()?, without_weights: self.output.is_none() };
         let weights_file = self.weights_file()?;
+        if let Some(output) = &self.output {
+            super::refuse_to_overwrite(output, &self.model)?;
+            if crate::is_model(output) {
+                return Err(Failure::Call(format!("-o {}: a source is named .net", output.display())));
+            }
+        }
         let imported = import(&self.model, &options)?;
         say_notes(&imported);
         let text = if self.flat { imported.flat_text() } else { imported.text() };

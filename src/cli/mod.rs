@@ -198,6 +198,17 @@ fn complain(word: &str, message: &str) {
     let _ = writeln!(out, "{color}{word}\x1b[0m: {message}");
 }
 
+/// Refuses to write over a file that is read.
+fn refuse_to_overwrite(output: &std::path::Path, input: &std::path::Path) -> Outcome {
+    let real = |path: &std::path::Path| std::fs::canonicalize(path).ok();
+    match (real(output), real(input)) {
+        (Some(output), Some(input)) if output == input => {
+            Err(Failure::Call(format!("-o {}: this file is read; write another one", output.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints data to standard output.
 fn print(text: &str) -> Outcome {
     let mut out = anstream::stdout().lock();

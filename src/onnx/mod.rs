@@ -124,8 +124,12 @@ fn imported(
     let reading = lower::Reading { fixed: options.fixed.clone(), divisors, multiple: 1, unbatched: false };
     let mut made = lowered(&model, external, reading)?;
     tidy::tidy(&mut made)?;
-    names::name(&mut made);
-    scopes::scopes(&mut made);
+    if head.is_some() {
+        names::name_as_written(&mut made);
+    } else {
+        names::name(&mut made);
+        scopes::scopes(&mut made);
+    }
     if let Some(head) = head {
         head.put(&mut made.net, &made.shapes);
     }

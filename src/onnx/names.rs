@@ -79,6 +79,30 @@ pub fn name(made: &mut Lowered) {
     }
 }
 
+/// Gives every node the path that netc has written as its name; layers of several nodes are named by what stands in front
+/// of the slash.
+pub fn name_as_written(made: &mut Lowered) {
+    let mut taken = Taken::default();
+    name_ends(made, &mut taken);
+    for id in made.net.nodes().collect::<Vec<_>>() {
+        if matches!(made.net.node(id).op, Op::Input(_)) {
+            continue;
+        }
+        let layer = made.net.node(id).op.describe().0;
+        let written = made.origins.get(&id).map(|name| name.to_string()).unwrap_or_default();
+        let path = written.split('/').next().unwrap_or_default();
+        // Another program may have given other names since.
+        let is_path = path.split('.').all(|part| !part.is_empty())
+            && path.chars().all(|c| c == ' ' || c.is_ascii_graphic() && !"\"\\".contains(c));
+        let path = taken.take(&if is_path { path.to_owned() } else { word(path, layer) });
+        // A layer without a label is named by its kind and a number.
+        let last = path.rsplit('.').next().unwrap_or_default();
+        let is_counted = last.strip_prefix(layer).is_some_and(is_number);
+        made.net.set_labelled(id, !is_counted);
+        made.net.set_path(id, path);
+    }
+}
+
 /// Names that are taken, each of which is given out once.
 #[derive(Debug, Default)]
 pub(super) struct Taken {

@@ -33,19 +33,6 @@ pub(super) fn preprocess(model: &mut Model, net: &Net, free: &Free) -> Result<()
     if model.opset < 13 {
         return wrong("preprocessing in the graph needs operator set 13", "export with --opset 13 or later");
     }
-    let wanted: Vec<Option<usize>> = sizes.iter().skip(1).map(Size::known).collect();
-    let (c, made) = (preprocess.channels(), preprocess.fixed_size());
-    let fits = match (wanted.as_slice(), made) {
-        (&[Some(channels), Some(h), Some(w)], Some(made)) => c == channels && made == (h, w),
-        (&[Some(channels), None, None], _) => c == channels,
-        _ => false,
-    };
-    if !fits {
-        let sizes: Vec<String> = sizes.iter().skip(1).map(Size::to_string).collect();
-        let made = made.map_or("of any height and width".to_owned(), |(h, w)| format!("of {h}x{w}"));
-        let what = format!("`preprocess` makes images with {c} channels {made}, and the input is {}", sizes.join("x"));
-        return Err(OnnxError::wrong(what, "let the preprocessing end with the input's sizes, as with `crop`"));
-    }
     let prepared = format!("{name}/prepared");
     for node in &mut model.nodes {
         node.inputs.iter_mut().filter(|operand| **operand == name).for_each(|operand| operand.clone_from(&prepared));
@@ -75,6 +62,28 @@ pub(super) fn preprocess(model: &mut Model, net: &Net, free: &Free) -> Result<()
     });
     model.nodes.splice(0..0, front.nodes);
     model.tensors.extend(front.tensors);
+    Ok(())
+}
+
+/// Checks that preprocessing makes images of these sizes, the batch in front.
+///
+/// # Errors
+/// When it makes others.
+pub(super) fn check(preprocess: &Preprocess, sizes: &[Size]) -> Result<(), OnnxError> {
+    let wanted: Vec<Option<usize>> = sizes.iter().skip(1).map(Size::known).collect();
+    let (c, made) = (preprocess.channels(), preprocess.fixed_size());
+    let fits = match (wanted.as_slice(), made) {
+        (&[Some(channels), Some(h), Some(w)], Some(made)) => c == channels && made == (h, w),
+        (&[Some(channels), None, None], _) => c == channels,
+        _ => false,
+    };
+    if !fits {
+        let sizes: Vec<String> = sizes.iter().skip(1).map(Size::to_string).collect();
+        let made = made.map_or("of any height and width".to_owned(), |(h, w)| format!("of {h}x{w}"));
+        let what = format!("`preprocess` makes images with {c} channels {made}, and the input is {}", sizes.join("x"));
+        let help = "leave out --shape and --set, or let the preprocessing end with the input's sizes, as with `crop`";
+        return Err(OnnxError::wrong(what, help));
+    }
     Ok(())
 }
 
@@ -183,7 +192,8 @@ impl Front {
         if nearest {
             attrs.push(text("nearest_mode", "round_prefer_ceil"));
         } else {
-            attrs.extend([("antialias", Attr::Int(1)), ("cubic_coeff_a", Attr::Float(-0.5))]);
+            let [antialias, inside] = ["antialias", "exclude_outside"].map(|name| (name, Attr::Int(1)));
+            attrs.extend([antialias, inside, ("cubic_coeff_a", Attr::Float(-0.5))]);
         }
         let to = vec![("axis", Attr::Int(0))];
         let across = self.node("Concat", &[&front, &h, &new_w], to.clone());

@@ -256,6 +256,9 @@ impl Exporting<'_> {
     fn graph(&mut self, options: &ExportOptions) -> Result<(), OnnxError> {
         let net = &self.optimised.net;
         self.model.inputs = net.inputs.iter().map(|&input| self.info(input.into())).collect();
+        if let (Some(preprocess), [input]) = (&net.preprocess, self.model.inputs.as_slice()) {
+            image::check(preprocess, &input.dims)?;
+        }
         for id in net.topological() {
             if !matches!(net.node(id).op, Op::Input(_)) {
                 self.layer(id);
