@@ -50,10 +50,14 @@ fn change(compiled: &Compiled, opset: i64) -> Option<String> {
             Err(error) => return Some(error.to_string()),
         };
     let back = match import_bytes(&bytes, &ImportOptions { without_weights: true, ..ImportOptions::default() }) {
-        Ok(back) => back.net,
+        Ok(back) => back,
         Err(error) => return Some(error.to_string()),
     };
-    let sent = sent(compiled);
+    let lines = [back.text(), back.flat_text()].map(|text| text.lines().count());
+    if 100 < lines[1] && 2 * lines[1] < 3 * lines[0] {
+        return Some(format!("{} lines with blocks, {} without", lines[0], lines[1]));
+    }
+    let (sent, back) = (sent(compiled), back.net);
     difference(&sent, &back).or_else(|| {
         let (sent, back) = (expand::head(&sent), expand::head(&back));
         (sent != back).then(|| format!("{sent}became\n{back}"))

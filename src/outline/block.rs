@@ -285,7 +285,8 @@ fn each_arg(statement: &mut Statement, scope: &str, outline: &Outline, visit: &m
     match &mut statement.what {
         What::Layer { layer, args, .. } | What::Group { layer, args, .. } => {
             let signature = op::signatures().find(|signature| signature.layer == *layer);
-            for (name, arg) in args.iter_mut().filter(|(_, arg)| fixed(arg).is_empty()) {
+            for (name, arg) in args.iter_mut().filter(|(_, arg)| matches!(arg, Arg::Param(..)) || fixed(arg).is_empty())
+            {
                 let text = signature
                     .and_then(|signature| signature.params.iter().find(|param| param.name == *name))
                     .map(|param| param.default);
