@@ -616,6 +616,50 @@ fn what_has_no_counterpart_is_named() {
     assert_eq!(left, ["lenet.net", "other.net", "r.toml"]);
 }
 
+#[test]
+fn weights_keep_what_their_file_says_and_are_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::write(path.join("lenet.net"), LENET).unwrap();
+    let mut drawn = weights(&compile_text("lenet.net", LENET).unwrap());
+    drawn.set_metadata("classes", "[\"a\"]");
+    drawn.write_safetensors(&path.join("given.safetensors")).unwrap();
+    let bytes = |file: &str| std::fs::read(path.join(file)).unwrap();
+    let opened = |file: &str| Checkpoint::open(&path.join(file), &Default::default()).unwrap();
+    let given = bytes("given.safetensors");
+    let export = |args: &[&str]| netc(path).args(["export", "lenet.net"]).args(args).output().unwrap();
+    let weights = ["--weights", "given.safetensors", "-o"];
+    done(netc(path).args(["export", "lenet.net"]).args(weights).arg("other.py"));
+    assert_eq!(opened("other.safetensors").metadata()["classes"], "[\"a\"]");
+    // The file is as it would be written, and no tensor of it is lost.
+    done(netc(path).args(["export", "lenet.net"]).args(weights).arg("given.py"));
+    assert_eq!(bytes("given.safetensors"), given);
+    drawn.insert("more", StoredTensor::from_f32(vec![1], vec![0.0]).unwrap());
+    drawn.write_safetensors(&path.join("given.safetensors")).unwrap();
+    std::fs::remove_file(path.join("given.py")).unwrap();
+    let given = bytes("given.safetensors");
+    let from_given = WHOLE.replace("scheme", "weights = \"given.safetensors\", scheme").replace("zero", "fresh");
+    std::fs::write(path.join("r.toml"), from_given).unwrap();
+    let recipe = ["--recipe", "r.toml", "--set", "classes=10", "-o"];
+    for args in [
+        &[&weights[..], &["given.py", "--ignore", "more"]].concat(),
+        &[&weights[..], &["given.safetensors", "--to", "pytorch", "--ignore", "more"]].concat(),
+        &[&recipe[..], &["model.py", "--train", "given.py"]].concat(),
+        &vec!["-o", "lenet.net", "--to", "pytorch"],
+    ] {
+        let output = export(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("would be written over"), "{args:?}: {said}");
+        assert!(bytes("given.safetensors") == given && bytes("lenet.net") == LENET.as_bytes(), "{args:?}");
+    }
+    assert!(!path.join("given.py").exists());
+    // What a program begins with is said too, where none of it is drawn.
+    let whole = std::fs::read_to_string(path.join("r.toml")).unwrap().replace("fresh = [\"fc2.bias\"]", "");
+    std::fs::write(path.join("r.toml"), whole.replace(", }", " }")).unwrap();
+    done(netc(path).args(["export", "lenet.net"]).args(recipe).arg("model.py"));
+    assert_eq!(opened("train.safetensors").metadata()["classes"], "[\"a\"]");
+}
+
 /// The commands of the pages about PyTorch, one after the other: sessions of netc, files that begin with their names, and
 /// what is fenced as `sh`.
 #[test]
