@@ -202,6 +202,29 @@ const NETS: &[(&str, &str)] = &[
         }",
     ),
     (
+        "helpers",
+        "block branch(rename, Branch) { a: conv(rename, 1); class: conv(Branch, 3, pad = 1) }
+        block resized(nearest) { upsample(size = [nearest, nearest]); conv(3, 1) }
+        net helpers {
+          input image: [3, nearest, rename] where nearest % 4 == 0, rename % 4 == 0
+          nearest: upsample(size = [5, 5])
+          add(nearest, nearest)
+          rename: upsample(size = [7, 7])
+          add(rename, rename)
+          one: branch(3, 4)
+          two: branch(5, 2)
+          os: conv(3, 1)
+          three: resized(9)
+          four: resized(11)
+          from_top_left: upsample(2, mode = bilinear, corners = top_left)
+          add(from_top_left, from_top_left)
+          upsample(size = image)
+          again: upsample(3, mode = bilinear, corners = top_left)
+          from again { upsample(size = image); output sizes }
+          output fill
+        }",
+    ),
+    (
         "crossing",
         "net crossing {
           input image: [3, 8, 8]
@@ -272,7 +295,9 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let module = pytorch::module(&free.net, &free.shapes, Some("model.safetensors")).unwrap();
     std::fs::write(folder.join("model.py"), module).unwrap();
     std::fs::write(folder.join("a.net"), text).unwrap();
-    let set = ["H=12", "W=16"].iter().filter(|_| text.contains("where H")).map(|&set| set.to_owned()).collect();
+    let sizes = [("H", 12), ("W", 16), ("nearest", 8), ("rename", 4)];
+    let is_free = |(name, _): &(&str, usize)| text.contains(&format!("{name} % 4"));
+    let set = sizes.into_iter().filter(is_free).map(|(name, size)| format!("{name}={size}")).collect();
     let settings = netc::Settings { set, ..Default::default() };
     let compiled = netc::compile_with(folder.join("a.net"), &settings).unwrap();
     let weights = weights(&compiled);

@@ -75,7 +75,7 @@ pub fn module(net: &Net, shapes: &Shapes, weights: Option<&str>) -> Result<Strin
     let tree = tree::Tree::of(net)?;
     let plan = body::Plan::of(net, shapes, &tree)?;
     let classes = class::classes(net, shapes, &tree, &plan);
-    text::write(net, shapes, &tree, &classes, weights)
+    text::write(net, shapes, &tree, &plan, &classes, weights)
 }
 
 /// Whether Python can import a file of this name.

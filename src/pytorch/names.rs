@@ -154,6 +154,11 @@ impl Names {
         self.taken.insert(name.to_owned());
     }
 
+    /// Whether a name is in use.
+    pub fn has(&self, name: &str) -> bool {
+        self.taken.contains(name)
+    }
+
     /// The name, or one like it that is free.
     pub fn fresh(&mut self, name: &str) -> String {
         self.numbered(name, "_")
@@ -193,30 +198,18 @@ pub fn camel(text: &str) -> String {
     parts.split('_').map(upper).collect()
 }
 
-/// What modules define beside the classes of blocks.
-pub const DEFINED: &[&str] = &[
-    "Affine",
-    "ChannelNorm",
-    "ChannelScale",
-    "Distances",
-    "F",
-    "HEADS",
-    "List",
-    "TableConv2d",
-    "Tensor",
-    "Tuple",
-    "WEIGHTS",
-    "Images",
-    "Pipeline",
-    "Batches",
-    "Heads",
-    "Random",
-];
+/// What modules define and import beside the classes of blocks and the helpers of layers.
+pub const DEFINED: &[&str] =
+    &["F", "HEADS", "List", "Tensor", "Tuple", "WEIGHTS", "_pair", "fill", "load", "os", "rename"];
+
+/// The classes among the helpers of layers.
+const CLASSES: &[&str] = &["Affine", "ChannelNorm", "ChannelScale", "Distances", "TableConv2d"];
 
 /// The name of the class of a net.
 pub fn net_class(name: &str) -> String {
     let class = camel(name);
-    if DEFINED.contains(&class.as_str()) || TAKEN.contains(&class.as_str()) { format!("{class}Net") } else { class }
+    let is_taken = [DEFINED, CLASSES, TAKEN].iter().any(|names| names.contains(&class.as_str()));
+    if is_taken { format!("{class}Net") } else { class }
 }
 
 /// A string of Python.

@@ -1,8 +1,9 @@
 //! Classes as a file of Python.
 
 use super::PyTorchError;
+use super::body::Plan;
 use super::class::{Class, Classes, Fill};
-use super::draft::{Line, Piece, symbol_name};
+use super::draft::{Line, Piece};
 use super::names::{plain, quoted};
 use super::size::size;
 use super::tree::Tree;
@@ -22,12 +23,13 @@ pub fn write(
     net: &Net,
     shapes: &Shapes,
     tree: &Tree,
+    plan: &Plan,
     classes: &Classes,
     weights: Option<&str>,
 ) -> Result<String, PyTorchError> {
-    let mut writer = Writer { classes, text: String::new() };
+    let mut writer = Writer { plan, classes, text: String::new() };
     writer.head(net, weights);
-    for helper in &classes.helpers {
+    for helper in &plan.helpers {
         writer.text.push_str(&format!("\n\n{}", helper.text));
     }
     for class in &classes.list {
@@ -38,6 +40,7 @@ pub fn write(
 }
 
 struct Writer<'a> {
+    plan: &'a Plan,
     classes: &'a Classes,
     text: String,
 }
@@ -56,7 +59,7 @@ impl Writer<'_> {
         self.line(0, "Written by `netc export`. Shapes are those of one sample: channels, height, width.");
         self.line(0, "\"\"\"");
         let renames = self.classes.list.iter().any(|class| class.draft.init.iter().any(is_renaming));
-        let source = self.classes.helpers.iter().map(|helper| helper.text).collect::<String>();
+        let source = self.plan.helpers.iter().map(|helper| helper.text).collect::<String>();
         let several = self.classes.list.iter().any(|class| 1 < class.draft.results || !class.draft.heads.is_empty());
         let typed: Vec<&str> = [("List", source.contains("List[")), ("Tuple", several)]
             .into_iter()
@@ -134,7 +137,7 @@ impl Writer<'_> {
             if results == 1 { "Tensor".to_owned() } else { format!("Tuple[{}]", vec!["Tensor"; results].join(", ")) };
         let mut inputs: Vec<String> = draft.inputs.iter().map(|input| format!("{input}: Tensor")).collect();
         if !is_net {
-            inputs.extend(draft.symbols.iter().map(|symbol| format!("{}: int", symbol_name(symbol))));
+            inputs.extend(draft.symbols.iter().map(|symbol| format!("{}: int", self.plan.symbol(symbol))));
         }
         self.line(0, "");
         self.wrapped(1, &format!("def {name}(self, {}) -> {returns}:", inputs.join(", ")), "");
@@ -146,7 +149,7 @@ impl Writer<'_> {
             for symbol in &draft.symbols {
                 let place =
                     place_of(net, shapes, symbol).ok_or_else(|| PyTorchError::Size { symbol: symbol.clone() })?;
-                self.line(2, &format!("{} = {}.shape[{}]", symbol_name(symbol), draft.inputs[place.0], place.1));
+                self.line(2, &format!("{} = {}.shape[{}]", self.plan.symbol(symbol), draft.inputs[place.0], place.1));
             }
         }
         let mut shape = String::new();
@@ -268,7 +271,7 @@ impl Writer<'_> {
 
     fn slot(&self, class: &Class, slot: usize) -> String {
         match &class.fill[slot] {
-            Fill::Value(value) => value_text(value),
+            Fill::Value(value) => value_text(value, &|symbol| self.plan.symbol(symbol)),
             Fill::Param(param, times) => {
                 let name = if is_computed(class, slot) {
                     format!("self.{}", class.attributes[*param])
@@ -428,16 +431,18 @@ fn train_only(net: &Net) -> Vec<String> {
     parts
 }
 
-/// A value of Python.
-pub fn value_text(value: &Py) -> String {
+/// A value of Python, with a name for each symbol.
+fn value_text(value: &Py, name: &dyn Fn(&str) -> String) -> String {
     match value {
         Py::Int(value) => value.to_string(),
         Py::Float(value) => float_text(*value),
         Py::Bool(true) => "True".to_owned(),
         Py::Bool(false) => "False".to_owned(),
         Py::Text(text) => quoted(text),
-        Py::List(values) => format!("[{}]", values.iter().map(value_text).collect::<Vec<_>>().join(", ")),
-        Py::Size(dim) => size(dim, &symbol_name),
+        Py::List(values) => {
+            format!("[{}]", values.iter().map(|value| value_text(value, name)).collect::<Vec<_>>().join(", "))
+        }
+        Py::Size(dim) => size(dim, name),
     }
 }
 
