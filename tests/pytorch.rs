@@ -443,7 +443,7 @@ freeze = { freeze = [\"conv?.*\"], thaw = [{ epoch = 2, paths = [\"conv2.*\"] }]
 evaluate = { train = 12, batch = 7 }
 ";
 
-/// Batch norms, one of them frozen, and a net without a preprocessing of its own.
+/// Batch norms, one of them frozen, and a net without a preprocessing of its own. Its class has the name of PIL's.
 const NORMS: &str = "net = \"norms.net\"
 seed = 7
 epochs = 3
@@ -455,7 +455,7 @@ schedule = { kind = \"cosine\", end = 0.1 }
 freeze = { freeze = [\"bn1.*\"] }
 ";
 
-const NORMS_NET: &str = "net norms {
+const NORMS_NET: &str = "net image {
   input image: [1, 12, 10]
   conv1: conv(6, 3, bias = false)
   bn1: bn
@@ -631,6 +631,8 @@ fn what_has_no_counterpart_is_named() {
         (&["-o", "model.py", "--opset", "13"], "--opset is for ONNX"),
         (&["-o", "a-b.py", "--recipe", "r.toml"], "cannot import `a-b`"),
         (&["-o", "train.py", "--recipe", "r.toml"], "beside it"),
+        (&["-o", "json.py", "--recipe", "r.toml"], "json.py: Python would take it for the `json`"),
+        (&["-o", "model.py", "--train", "torch.py", "--recipe", "r.toml"], "torch.py: Python would take it"),
         (&["-o", "model.py", "--train", "x/t.py", "--recipe", "r.toml"], "beside it"),
     ] {
         let found = refused(WHOLE, args, 2);

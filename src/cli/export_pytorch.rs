@@ -143,7 +143,8 @@ struct Program {
 
 fn program(export: &Export, compiled: &Compiled, recipe_path: &Path, recipe: &Recipe) -> Result<Program, Failure> {
     let path = export.pytorch.train.clone().unwrap_or_else(|| export.output.with_file_name("train.py"));
-    let module = export.output.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let module = stem(&export.output);
     if folder(&path) != folder(&export.output) || path == export.output {
         let (path, output) = (path.display(), export.output.display());
         return Err(Failure::Call(format!("{path}: the program imports {output}, and has to stand beside it")));
@@ -152,6 +153,13 @@ fn program(export: &Export, compiled: &Compiled, recipe_path: &Path, recipe: &Re
         return Err(Failure::Call(format!(
             "{}: Python cannot import `{module}`; take a word",
             export.output.display()
+        )));
+    }
+    if let Some(file) = [&export.output, &path].into_iter().find(|path| pytorch::hides_import(&stem(path))) {
+        let (file, name) = (file.display(), stem(file));
+        return Err(Failure::Call(format!(
+            "{file}: Python would take it for the `{name}` that programs import
+  help: give it another name"
         )));
     }
     let found = start(compiled, &recipe.init, recipe.seed, folder(recipe_path))?;

@@ -83,6 +83,11 @@ pub fn is_module_name(stem: &str) -> bool {
     names::is_attribute(stem)
 }
 
+/// Whether a file of this name beside a program would stand for what the program imports.
+pub fn hides_import(stem: &str) -> bool {
+    names::hides_import(stem)
+}
+
 /// The name of the class of a net.
 pub fn class_name(net: &Net) -> String {
     names::net_class(&net.name)
