@@ -364,6 +364,10 @@ fn large_and_deep_nets_are_written_in_time() {
     let crossing: String = (0..3_000).map(|at| format!("{}.c{at}: conv(3, 1)\n", ["a", "b"][at % 2])).collect();
     let alike = format!("one: {{ {} }}\ntwo: {{ {} }}\nconv(3, 1)\n{crossing}", scope(3), scope(5));
     exported(&format!("net alike {{\n  input x: [3, 4, 4]\n{alike}  output y\n}}\n")).unwrap();
+    let heads: String = (0..50_000).map(|at| format!("h{at}: relu\n")).collect();
+    let heads = format!("from x {{\n{heads}output early: train weight 0.3\n}}\n");
+    let text = exported(&format!("net heads {{\n  input x: [3, 4, 4]\n{chain}{heads}  output y = c9\n}}\n")).unwrap();
+    assert!(text.contains("\"h49999.\""));
     let joined = "; identity".repeat(5_000);
     exported(&format!("net joined {{\n  input x: [3, 4, 4]\n  add {{ relu {joined} }}\n  output y\n}}\n")).unwrap();
     // An unoptimised build takes some seconds; what grows with the square of the size takes minutes.

@@ -1,5 +1,7 @@
 //! Classes as a file of Python.
 
+use std::collections::HashSet;
+
 use super::PyTorchError;
 use super::body::Plan;
 use super::class::{Class, Classes, Fill};
@@ -8,7 +10,7 @@ use super::names::{plain, quoted};
 use super::size::size;
 use super::tree::Tree;
 use crate::dim::Dim;
-use crate::ir::Net;
+use crate::ir::{Net, NodeId};
 use crate::op::Op;
 use crate::op::pytorch::Py;
 use crate::shape::Shapes;
@@ -413,22 +415,23 @@ fn place_of(net: &Net, shapes: &Shapes, symbol: &str) -> Option<(usize, usize)> 
     })
 }
 
-/// The paths of layers that exist in training only, with the dot behind them.
+/// The paths of layers that exist in training only, with the dot behind them: their first parts, where these have no
+/// other layers.
 fn train_only(net: &Net) -> Vec<String> {
     let train_only = net.train_only();
-    let has_params = |op: &Op| !matches!(op, Op::Input(_));
-    let nodes = net.nodes().filter(|id| train_only[id.index()] && has_params(&net.node(*id).op));
-    let mut parts: Vec<String> =
-        nodes.filter_map(|id| net.node(id).path.split('.').next().map(|part| format!("{part}."))).collect();
-    parts.sort();
-    parts.dedup();
-    let is_shared =
-        |part: &String| net.nodes().any(|id| !train_only[id.index()] && net.node(id).path.starts_with(part.as_str()));
-    if parts.iter().any(is_shared) {
-        let nodes = net.nodes().filter(|id| train_only[id.index()] && has_params(&net.node(*id).op));
-        return nodes.map(|id| format!("{}.", net.node(id).path)).collect();
-    }
-    parts
+    let first = |id: &NodeId| net.node(*id).path.split('.').next().unwrap_or_default();
+    let is_layer = |id: &NodeId| !matches!(net.node(*id).op, Op::Input(_));
+    let (heads, kept): (Vec<NodeId>, Vec<NodeId>) = net.nodes().partition(|id| train_only[id.index()]);
+    let heads: Vec<NodeId> = heads.into_iter().filter(is_layer).collect();
+    let kept: HashSet<&str> = kept.iter().map(first).collect();
+    let is_shared = heads.iter().any(|id| kept.contains(first(id)));
+    let mut paths: Vec<String> = heads
+        .iter()
+        .map(|id| format!("{}.", if is_shared { net.node(*id).path.as_str() } else { first(id) }))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths
 }
 
 /// A value of Python, with a name for each symbol.
