@@ -1,5 +1,5 @@
 //! Modules and programs for PyTorch: what they are for hostile nets, and, where `python3` (or `NETC_PYTHON`) can import
-//! torch, numpy, PIL and safetensors, that they give netc's own outputs and losses. With `CI=true` it has to.
+//! torch, numpy, PIL and safetensors, that they give netc's own outputs and losses. With `CI` set it has to.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -592,8 +592,20 @@ fn two_processes_learn_from_whole_batches_as_netc_does() {
 fn two_processes_learn_from_changed_images_as_netc_does() {
     let Some(python) = python() else { return };
     let folder = learned(CHANGED);
-    let said = two_processes(python, &folder.path().join("torch"), &[]);
+    let torch = folder.path().join("torch");
+    let said = two_processes(python, &torch, &[]);
     assert_same_losses(folder.path(), "torch/runs/r/metrics.jsonl", &said);
+    // A state that is saved within an epoch has the time that the epoch has taken.
+    let program = std::fs::read_to_string(torch.join("train.py")).unwrap();
+    let saved = "                saved = time.monotonic()\n";
+    let save_seconds = program.lines().find(|line| line.starts_with("SAVE_SECONDS")).unwrap();
+    assert!(program.contains(saved));
+    let ended = program.replace(saved, "                return\n").replace(save_seconds, "SAVE_SECONDS = 0.0");
+    std::fs::write(torch.join("ended.py"), ended).unwrap();
+    let run = |args: &[&str]| done(Command::new(python).current_dir(&torch).args(args));
+    run(&["ended.py", "--device", "cpu", "--folder", "ended", "--weights", "train.safetensors"]);
+    let read = "import torch; at = torch.load('ended/state.pt')['at']; print(at['batch'], at['seconds'] > 0)";
+    assert_eq!(run(&["-c", read]).trim(), "1 True");
 }
 
 /// Statistics of batch norms are those of what a process has of a batch: of one process, of the whole.
@@ -623,7 +635,11 @@ fn what_has_no_counterpart_is_named() {
     for (recipe, said) in [
         (format!("{WHOLE}run = {{ checkpoint_activations = true }}\n"), "r.toml: `run.checkpoint_activations`"),
         (WHOLE.replace("workers = 0", "on_corrupt = \"skip\""), "r.toml: `data.on_corrupt`"),
-        (format!("{WHOLE}freeze = {{ freeze = [\"cnv1.*\"] }}\n"), "did you mean `conv1.*`"),
+        (format!("{WHOLE}freeze = {{ freeze = [\"cnv1.*\"] }}\n"), "r.toml: `freeze.freeze` has the pattern `cnv1.*`"),
+        (
+            format!("{WHOLE}freeze = {{ freeze = [\"*\"], thaw = [{{ epoch = 2, paths = [\"fc2.*\"] }}] }}\n"),
+            "r.toml: `freeze` leaves nothing to train in the first epoch",
+        ),
         (WHOLE.replace("lenet.net", "other.net"), "`net` is ./other.net"),
         (WHOLE.replace("epochs", "epoch"), "did you mean `epochs`"),
     ] {
@@ -642,6 +658,12 @@ fn what_has_no_counterpart_is_named() {
         let found = refused(WHOLE, args, 2);
         assert!(found.contains(said), "{found}");
     }
+    let deep = ["a"; 101].join(".");
+    std::fs::write(path.join("other.net"), format!("net deep {{ input x: [3, 4, 4]; {deep}: relu; output y }}"))
+        .unwrap();
+    let output = netc(path).args(["export", "other.net", "-o", "model.py"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("other.net: `a.a") && said.contains("help"), "{said}");
     let mut left: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["lenet.net", "other.net", "r.toml"]);

@@ -19,8 +19,9 @@ pub(super) fn run(export: &Export) -> Outcome {
     };
     let beside = export.output.with_extension("safetensors");
     let weights = weights(export, &compiled)?;
-    let text =
-        pytorch::module(&compiled.net, &compiled.shapes, weights.as_ref().map(|_| file_name(&beside)).as_deref())?;
+    let named = weights.as_ref().map(|_| file_name(&beside));
+    let text = pytorch::module(&compiled.net, &compiled.shapes, named.as_deref())
+        .map_err(|error| Failure::Input(format!("{}: {error}", export.source.file)))?;
     let program = recipe.as_ref().map(|(path, recipe)| program(export, &compiled, path, recipe)).transpose()?;
     let start = program.as_ref().map(|program| program.path.with_extension("safetensors"));
     let is_there = weights.as_ref().is_some_and(|weights| is_written(export, weights, &beside));

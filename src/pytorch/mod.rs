@@ -27,7 +27,9 @@ pub use train::{Places, program};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PyTorchError {
     /// A layer is nothing that PyTorch has.
-    #[error("layer `{path}` cannot be exported: {reason}")]
+    #[error(
+        "layer `{path}` has no form in PyTorch: {reason}\n  help: write it with layers that have one, or export the net to ONNX"
+    )]
     Layer {
         /// Its path.
         path: String,
@@ -45,8 +47,10 @@ pub enum PyTorchError {
         what: String,
     },
     /// A pattern of a recipe meets nothing.
-    #[error("{fault}")]
+    #[error("{}: {fault}", path.display())]
     Pattern {
+        /// The recipe.
+        path: PathBuf,
         /// Which, and what may be meant.
         fault: String,
     },

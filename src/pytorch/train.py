@@ -629,7 +629,9 @@ def run(options, rank, world, device):
                 mean_loss, accuracy = at["loss"] / at["seen"], at["right"] / at["seen"]
                 place = f"epoch {epoch}/{EPOCHS}  batch {at['batch']}/{batches.count}"
                 say(f"{place}  loss {mean_loss:.4f}  accuracy {accuracy:.2%}  rate {rate:.3g}", flush=True)
-            if time.monotonic() - saved > SAVE_SECONDS and at["batch"] < batches.count:
+            now = time.monotonic()
+            if now - saved > SAVE_SECONDS and at["batch"] < batches.count:
+                at["seconds"], begun = at["seconds"] + now - begun, now
                 save_state()
                 saved = time.monotonic()
         at["seconds"] += time.monotonic() - begun
