@@ -202,29 +202,6 @@ const NETS: &[(&str, &str)] = &[
         }",
     ),
     (
-        "helpers",
-        "block branch(rename, Branch) { a: conv(rename, 1); class: conv(Branch, 3, pad = 1) }
-        block resized(nearest) { upsample(size = [nearest, nearest]); conv(3, 1) }
-        net helpers {
-          input image: [3, nearest, rename] where nearest % 4 == 0, rename % 4 == 0
-          nearest: upsample(size = [5, 5])
-          add(nearest, nearest)
-          rename: upsample(size = [7, 7])
-          add(rename, rename)
-          one: branch(3, 4)
-          two: branch(5, 2)
-          os: conv(3, 1)
-          three: resized(9)
-          four: resized(11)
-          from_top_left: upsample(2, mode = bilinear, corners = top_left)
-          add(from_top_left, from_top_left)
-          upsample(size = image)
-          again: upsample(3, mode = bilinear, corners = top_left)
-          from again { upsample(size = image); output sizes }
-          output fill
-        }",
-    ),
-    (
         "crossing",
         "net crossing {
           input image: [3, 8, 8]
@@ -258,6 +235,29 @@ const NETS: &[(&str, &str)] = &[
           upsample(size = image)
           maxpool(3, stride = 2, pad = same_upper)
           output y
+        }",
+    ),
+    (
+        "helpers",
+        "block branch(rename, Branch) { a: conv(rename, 1); class: conv(Branch, 3, pad = 1) }
+        block resized(nearest) { upsample(size = [nearest, nearest]); conv(3, 1) }
+        net helpers {
+          input image: [3, nearest, rename] where nearest % 4 == 0, rename % 4 == 0
+          nearest: upsample(size = [5, 5])
+          add(nearest, nearest)
+          rename: upsample(size = [7, 7])
+          add(rename, rename)
+          one: branch(3, 4)
+          two: branch(5, 2)
+          os: conv(3, 1)
+          three: resized(9)
+          four: resized(11)
+          from_top_left: upsample(2, mode = bilinear, corners = top_left)
+          add(from_top_left, from_top_left)
+          upsample(size = image)
+          again: upsample(3, mode = bilinear, corners = top_left)
+          from again { upsample(size = image); output sizes }
+          output fill
         }",
     ),
 ];
