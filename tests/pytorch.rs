@@ -1,5 +1,5 @@
 //! Modules and programs for PyTorch: what they are for hostile nets, and, where `python3` (or `NETC_PYTHON`) can import
-//! torch, numpy, PIL and safetensors, that they give netc's own outputs and losses. With `CI=true` it has to.
+//! torch, numpy, PIL and safetensors, that they give netc's own outputs and losses. With `CI` set it has to.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -237,6 +237,29 @@ const NETS: &[(&str, &str)] = &[
           output y
         }",
     ),
+    (
+        "helpers",
+        "block branch(rename, Branch) { a: conv(rename, 1); class: conv(Branch, 3, pad = 1) }
+        block resized(nearest) { upsample(size = [nearest, nearest]); conv(3, 1) }
+        net helpers {
+          input image: [3, nearest, rename] where nearest % 4 == 0, rename % 4 == 0
+          nearest: upsample(size = [5, 5])
+          add(nearest, nearest)
+          rename: upsample(size = [7, 7])
+          add(rename, rename)
+          one: branch(3, 4)
+          two: branch(5, 2)
+          os: conv(3, 1)
+          three: resized(9)
+          four: resized(11)
+          from_top_left: upsample(2, mode = bilinear, corners = top_left)
+          add(from_top_left, from_top_left)
+          upsample(size = image)
+          again: upsample(3, mode = bilinear, corners = top_left)
+          from again { upsample(size = image); output sizes }
+          output fill
+        }",
+    ),
 ];
 
 fn values(sizes: &[usize], seed: usize) -> Vec<f32> {
@@ -272,7 +295,9 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let module = pytorch::module(&free.net, &free.shapes, Some("model.safetensors")).unwrap();
     std::fs::write(folder.join("model.py"), module).unwrap();
     std::fs::write(folder.join("a.net"), text).unwrap();
-    let set = ["H=12", "W=16"].iter().filter(|_| text.contains("where H")).map(|&set| set.to_owned()).collect();
+    let sizes = [("H", 12), ("W", 16), ("nearest", 8), ("rename", 4)];
+    let is_free = |(name, _): &(&str, usize)| text.contains(&format!("{name} % 4"));
+    let set = sizes.into_iter().filter(is_free).map(|(name, size)| format!("{name}={size}")).collect();
     let settings = netc::Settings { set, ..Default::default() };
     let compiled = netc::compile_with(folder.join("a.net"), &settings).unwrap();
     let weights = weights(&compiled);
@@ -339,6 +364,10 @@ fn large_and_deep_nets_are_written_in_time() {
     let crossing: String = (0..3_000).map(|at| format!("{}.c{at}: conv(3, 1)\n", ["a", "b"][at % 2])).collect();
     let alike = format!("one: {{ {} }}\ntwo: {{ {} }}\nconv(3, 1)\n{crossing}", scope(3), scope(5));
     exported(&format!("net alike {{\n  input x: [3, 4, 4]\n{alike}  output y\n}}\n")).unwrap();
+    let heads: String = (0..50_000).map(|at| format!("h{at}: relu\n")).collect();
+    let heads = format!("from x {{\n{heads}output early: train weight 0.3\n}}\n");
+    let text = exported(&format!("net heads {{\n  input x: [3, 4, 4]\n{chain}{heads}  output y = c9\n}}\n")).unwrap();
+    assert!(text.contains("\"h49999.\""));
     let joined = "; identity".repeat(5_000);
     exported(&format!("net joined {{\n  input x: [3, 4, 4]\n  add {{ relu {joined} }}\n  output y\n}}\n")).unwrap();
     // An unoptimised build takes some seconds; what grows with the square of the size takes minutes.
@@ -418,7 +447,7 @@ freeze = { freeze = [\"conv?.*\"], thaw = [{ epoch = 2, paths = [\"conv2.*\"] }]
 evaluate = { train = 12, batch = 7 }
 ";
 
-/// Batch norms, one of them frozen, and a net without a preprocessing of its own.
+/// Batch norms, one of them frozen, and a net without a preprocessing of its own. Its class has the name of PIL's.
 const NORMS: &str = "net = \"norms.net\"
 seed = 7
 epochs = 3
@@ -430,7 +459,7 @@ schedule = { kind = \"cosine\", end = 0.1 }
 freeze = { freeze = [\"bn1.*\"] }
 ";
 
-const NORMS_NET: &str = "net norms {
+const NORMS_NET: &str = "net image {
   input image: [1, 12, 10]
   conv1: conv(6, 3, bias = false)
   bn1: bn
@@ -563,8 +592,20 @@ fn two_processes_learn_from_whole_batches_as_netc_does() {
 fn two_processes_learn_from_changed_images_as_netc_does() {
     let Some(python) = python() else { return };
     let folder = learned(CHANGED);
-    let said = two_processes(python, &folder.path().join("torch"), &[]);
+    let torch = folder.path().join("torch");
+    let said = two_processes(python, &torch, &[]);
     assert_same_losses(folder.path(), "torch/runs/r/metrics.jsonl", &said);
+    // A state that is saved within an epoch has the time that the epoch has taken.
+    let program = std::fs::read_to_string(torch.join("train.py")).unwrap();
+    let saved = "                saved = time.monotonic()\n";
+    let save_seconds = program.lines().find(|line| line.starts_with("SAVE_SECONDS")).unwrap();
+    assert!(program.contains(saved));
+    let ended = program.replace(saved, "                return\n").replace(save_seconds, "SAVE_SECONDS = 0.0");
+    std::fs::write(torch.join("ended.py"), ended).unwrap();
+    let run = |args: &[&str]| done(Command::new(python).current_dir(&torch).args(args));
+    run(&["ended.py", "--device", "cpu", "--folder", "ended", "--weights", "train.safetensors"]);
+    let read = "import torch; at = torch.load('ended/state.pt')['at']; print(at['batch'], at['seconds'] > 0)";
+    assert_eq!(run(&["-c", read]).trim(), "1 True");
 }
 
 /// Statistics of batch norms are those of what a process has of a batch: of one process, of the whole.
@@ -594,7 +635,11 @@ fn what_has_no_counterpart_is_named() {
     for (recipe, said) in [
         (format!("{WHOLE}run = {{ checkpoint_activations = true }}\n"), "r.toml: `run.checkpoint_activations`"),
         (WHOLE.replace("workers = 0", "on_corrupt = \"skip\""), "r.toml: `data.on_corrupt`"),
-        (format!("{WHOLE}freeze = {{ freeze = [\"cnv1.*\"] }}\n"), "did you mean `conv1.*`"),
+        (format!("{WHOLE}freeze = {{ freeze = [\"cnv1.*\"] }}\n"), "r.toml: `freeze.freeze` has the pattern `cnv1.*`"),
+        (
+            format!("{WHOLE}freeze = {{ freeze = [\"*\"], thaw = [{{ epoch = 2, paths = [\"fc2.*\"] }}] }}\n"),
+            "r.toml: `freeze` leaves nothing to train in the first epoch",
+        ),
         (WHOLE.replace("lenet.net", "other.net"), "`net` is ./other.net"),
         (WHOLE.replace("epochs", "epoch"), "did you mean `epochs`"),
     ] {
@@ -606,14 +651,66 @@ fn what_has_no_counterpart_is_named() {
         (&["-o", "model.py", "--opset", "13"], "--opset is for ONNX"),
         (&["-o", "a-b.py", "--recipe", "r.toml"], "cannot import `a-b`"),
         (&["-o", "train.py", "--recipe", "r.toml"], "beside it"),
+        (&["-o", "json.py", "--recipe", "r.toml"], "json.py: Python would take it for the `json`"),
+        (&["-o", "model.py", "--train", "torch.py", "--recipe", "r.toml"], "torch.py: Python would take it"),
         (&["-o", "model.py", "--train", "x/t.py", "--recipe", "r.toml"], "beside it"),
     ] {
         let found = refused(WHOLE, args, 2);
         assert!(found.contains(said), "{found}");
     }
+    let deep = ["a"; 101].join(".");
+    std::fs::write(path.join("other.net"), format!("net deep {{ input x: [3, 4, 4]; {deep}: relu; output y }}"))
+        .unwrap();
+    let output = netc(path).args(["export", "other.net", "-o", "model.py"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("other.net: `a.a") && said.contains("help"), "{said}");
     let mut left: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["lenet.net", "other.net", "r.toml"]);
+}
+
+#[test]
+fn weights_keep_what_their_file_says_and_are_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::write(path.join("lenet.net"), LENET).unwrap();
+    let mut drawn = weights(&compile_text("lenet.net", LENET).unwrap());
+    drawn.set_metadata("classes", "[\"a\"]");
+    drawn.write_safetensors(&path.join("given.safetensors")).unwrap();
+    let bytes = |file: &str| std::fs::read(path.join(file)).unwrap();
+    let opened = |file: &str| Checkpoint::open(&path.join(file), &Default::default()).unwrap();
+    let given = bytes("given.safetensors");
+    let export = |args: &[&str]| netc(path).args(["export", "lenet.net"]).args(args).output().unwrap();
+    let weights = ["--weights", "given.safetensors", "-o"];
+    done(netc(path).args(["export", "lenet.net"]).args(weights).arg("other.py"));
+    assert_eq!(opened("other.safetensors").metadata()["classes"], "[\"a\"]");
+    // The file is as it would be written, and no tensor of it is lost.
+    done(netc(path).args(["export", "lenet.net"]).args(weights).arg("given.py"));
+    assert_eq!(bytes("given.safetensors"), given);
+    drawn.insert("more", StoredTensor::from_f32(vec![1], vec![0.0]).unwrap());
+    drawn.write_safetensors(&path.join("given.safetensors")).unwrap();
+    std::fs::remove_file(path.join("given.py")).unwrap();
+    let given = bytes("given.safetensors");
+    let from_given = WHOLE.replace("scheme", "weights = \"given.safetensors\", scheme").replace("zero", "fresh");
+    std::fs::write(path.join("r.toml"), from_given).unwrap();
+    let recipe = ["--recipe", "r.toml", "--set", "classes=10", "-o"];
+    for args in [
+        &[&weights[..], &["given.py", "--ignore", "more"]].concat(),
+        &[&weights[..], &["given.safetensors", "--to", "pytorch", "--ignore", "more"]].concat(),
+        &[&recipe[..], &["model.py", "--train", "given.py"]].concat(),
+        &vec!["-o", "lenet.net", "--to", "pytorch"],
+    ] {
+        let output = export(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("would be written over"), "{args:?}: {said}");
+        assert!(bytes("given.safetensors") == given && bytes("lenet.net") == LENET.as_bytes(), "{args:?}");
+    }
+    assert!(!path.join("given.py").exists());
+    // What a program begins with is said too, where none of it is drawn.
+    let whole = std::fs::read_to_string(path.join("r.toml")).unwrap().replace("fresh = [\"fc2.bias\"]", "");
+    std::fs::write(path.join("r.toml"), whole.replace(", }", " }")).unwrap();
+    done(netc(path).args(["export", "lenet.net"]).args(recipe).arg("model.py"));
+    assert_eq!(opened("train.safetensors").metadata()["classes"], "[\"a\"]");
 }
 
 /// The commands of the pages about PyTorch, one after the other: sessions of netc, files that begin with their names, and

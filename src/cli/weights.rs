@@ -40,13 +40,13 @@ impl Planning {
 pub(super) struct Stored {
     /// A .safetensors, .pth or .pt file whose names are the net's parameter paths
     #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+    pub(super) weights: Option<PathBuf>,
     /// Names in the file that are left out, with * and ? as wildcards (repeatable)
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<String>,
     /// A TOML file that says which name in the file stands for which parameter
     #[arg(long, value_name = "MAP")]
-    rename: Option<PathBuf>,
+    pub(super) rename: Option<PathBuf>,
     /// Let NaN and infinity through
     #[arg(long)]
     allow_nan: bool,

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use super::names::Names;
 use super::tree::{Item, Tree};
 use super::{PyTorchError, names};
 use crate::ir::{Net, NodeId, ValueId};
@@ -19,6 +20,12 @@ pub struct Plan {
     pub forms: HashMap<NodeId, Form>,
     /// What stands in each scope that is called.
     pub bodies: HashMap<usize, Body>,
+    /// What layers need, by name.
+    pub helpers: Vec<&'static Helper>,
+    /// What modules name for themselves: no function has a variable of these names.
+    names: Names,
+    /// The name of each size of the net's inputs that is computed with.
+    symbols: HashMap<String, String>,
 }
 
 /// What a layer is in PyTorch.
@@ -88,7 +95,29 @@ impl Plan {
         }
         let spans = spans(tree);
         Planner { net, tree, spans, plan: &mut plan }.body(0);
+        plan.helpers = plan.forms.values().flat_map(|form| form.helpers.iter().copied()).collect();
+        plan.helpers.sort_by_key(|helper| helper.name);
+        plan.helpers.dedup_by_key(|helper| helper.name);
+        let defined = names::DEFINED.iter().copied().chain(plan.helpers.iter().map(|helper| helper.name));
+        defined.for_each(|name| plan.names.take(name));
+        let symbols: BTreeSet<String> = plan.bodies.values().flat_map(|body| body.symbols.iter().cloned()).collect();
+        for symbol in symbols {
+            let wanted =
+                if names::is_attribute(&symbol) { symbol.clone() } else { format!("{}_", names::word(&symbol)) };
+            let name = plan.names.fresh(&wanted);
+            plan.symbols.insert(symbol, name);
+        }
         Ok(plan)
+    }
+
+    /// Names for a function: none hides what it calls, or a size.
+    pub fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// The name of a size.
+    pub fn symbol(&self, symbol: &str) -> String {
+        self.symbols.get(symbol).cloned().unwrap_or_else(|| names::word(symbol))
     }
 }
 

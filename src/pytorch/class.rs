@@ -8,7 +8,7 @@ use super::draft::{Draft, Drafter, Made, Piece, Slot};
 use super::names::{self, Names};
 use super::tree::Tree;
 use crate::ir::{CallSite, Net};
-use crate::op::pytorch::{Helper, Py};
+use crate::op::pytorch::Py;
 use crate::shape::Shapes;
 
 /// The classes of a net, each behind those that it is made of; the last is the net.
@@ -16,8 +16,6 @@ use crate::shape::Shapes;
 pub struct Classes {
     /// The classes.
     pub list: Vec<Class>,
-    /// What they need.
-    pub helpers: Vec<&'static Helper>,
 }
 
 /// A class.
@@ -71,14 +69,7 @@ pub fn classes(net: &Net, shapes: &Shapes, tree: &Tree, plan: &Plan) -> Classes 
     let mut classes = Classes::default();
     let mut made: HashMap<usize, Made> = HashMap::new();
     let calls = Calls::of(net, tree);
-    let mut taken = Names::default();
-    for helper in plan.forms.values().flat_map(|form| &form.helpers) {
-        if !classes.helpers.iter().any(|other| other.name == helper.name) {
-            classes.helpers.push(helper);
-        }
-    }
-    classes.helpers.sort_by_key(|helper| helper.name);
-    names::DEFINED.iter().for_each(|name| taken.take(name));
+    let mut taken = plan.names();
     let net_name = names::net_class(&net.name);
     taken.take(&net_name);
     let mut levels: Vec<Vec<usize>> = Vec::new();
@@ -110,7 +101,7 @@ pub fn classes(net: &Net, shapes: &Shapes, tree: &Tree, plan: &Plan) -> Classes 
                 continue;
             }
             for alike in shareable(group) {
-                class(&mut classes, &mut made, &mut taken, tree, alike);
+                class(&mut classes, &mut made, &mut taken, (tree, plan), alike);
             }
         }
     }
@@ -150,7 +141,7 @@ fn class(
     classes: &mut Classes,
     made: &mut HashMap<usize, Made>,
     taken: &mut Names,
-    tree: &Tree,
+    (tree, plan): (&Tree, &Plan),
     mut group: Vec<Drafted>,
 ) {
     let columns: Vec<Vec<&Py>> = (0..group[0].draft.slots.len())
@@ -177,7 +168,7 @@ fn class(
             matches!(fill[at], Fill::Value(_)) && group.iter().all(is_default)
         })
         .collect();
-    let params = named(&bases, &columns, &group);
+    let params = named(&bases, &columns, &group, taken, plan.names());
     let is_int = |at: usize| columns[at].iter().all(|value| matches!(value, Py::Int(_)));
     let by_place = bases.iter().take_while(|&&at| is_int(at) && (rank(at).0 < 2 || bases.len() == 1)).count();
     let name = taken.fresh_class(&class_name(tree, &group));
@@ -285,14 +276,15 @@ fn times(base: &[&Py], column: &[&Py]) -> Option<i64> {
 }
 
 /// Names of arguments: those of the block where it has an argument with these values.
-fn named(bases: &[usize], columns: &[Vec<&Py>], group: &[Drafted]) -> Vec<String> {
-    let mut names = Names::default();
+fn named(bases: &[usize], columns: &[Vec<&Py>], group: &[Drafted], classes: &Names, mut names: Names) -> Vec<String> {
     let slots = &group[0].draft.slots;
-    let hints: Vec<Option<String>> = bases.iter().map(|&at| hint(at, columns, group).map(|(_, name)| name)).collect();
+    let is_free = |name: &String| names::is_attribute(name) && !classes.has(name) && !names.has(name);
+    let own = |&at: &usize| hint(at, columns, group).map(|(_, name)| name).filter(is_free);
+    let hints: Vec<Option<String>> = bases.iter().map(own).collect();
     hints.iter().flatten().for_each(|name| names.take(name));
     let mut seen = HashSet::new();
     let name = |(hint, &at): (&Option<String>, &usize)| match hint {
-        Some(name) if seen.insert(name.clone()) && names::is_attribute(name) => name.clone(),
+        Some(name) if seen.insert(name.clone()) => name.clone(),
         _ => {
             let slot = &slots[at];
             let alone = bases.iter().filter(|&&other| slots[other].name == slot.name).count() == 1;

@@ -124,8 +124,7 @@ impl Drafter<'_> {
     }
 
     fn input_names(&self, scope: usize, body: &Body) -> Vec<String> {
-        let mut names = Names::default();
-        body.symbols.iter().for_each(|symbol| names.take(&symbol_name(symbol)));
+        let mut names = self.plan.names();
         let name = |(at, value): (usize, &ValueId)| match (scope, at) {
             (0, _) => names.fresh(&names::word(&self.net.node(value.node).path)),
             (_, at) => names.fresh(["x", "y", "z"].get(at).copied().unwrap_or("x")),
@@ -254,8 +253,7 @@ impl Drafter<'_> {
             0 => self.net.outputs_for(heads).map(|output| self.tree.source(output.value)).collect(),
             _ => body.outputs.clone(),
         };
-        let mut variables = Variables::new(&calls, &outputs);
-        draft.symbols.iter().for_each(|symbol| variables.names.take(&symbol_name(symbol)));
+        let mut variables = Variables::new(&calls, &outputs, self.plan.names());
         for (value, name) in body.inputs.iter().zip(&draft.inputs) {
             variables.names.take(name);
             variables.of.insert(*value, name.clone());
@@ -294,17 +292,12 @@ impl Drafter<'_> {
                 self.expression(draft, form.call.as_ref().unwrap_or(&plain), &label(call), operands, module)
             }
             Item::Scope(inner) => {
-                let symbols = self.plan.bodies[&inner].symbols.iter().map(|symbol| symbol_name(symbol));
+                let symbols = self.plan.bodies[&inner].symbols.iter().map(|symbol| self.plan.symbol(symbol));
                 let args: Vec<String> = operands.iter().cloned().chain(symbols).collect();
                 vec![Piece::Text(format!("{module}({})", args.join(", ")))]
             }
         }
     }
-}
-
-/// A symbol as a name of Python.
-pub fn symbol_name(symbol: &str) -> String {
-    if names::is_attribute(symbol) { symbol.to_owned() } else { format!("{}_", names::word(symbol)) }
 }
 
 /// The same pieces with their slots further behind.
@@ -338,15 +331,15 @@ struct Variables {
 const CHAINED: [&str; 6] = ["x", "y", "z", "u", "v", "w"];
 
 impl Variables {
-    fn new(calls: &[&Call], outputs: &[ValueId]) -> Variables {
+    fn new(calls: &[&Call], outputs: &[ValueId], names: Names) -> Variables {
         let mut left: HashMap<ValueId, usize> = HashMap::new();
         for value in calls.iter().flat_map(|call| &call.operands).chain(outputs) {
             *left.entry(*value).or_default() += 1;
         }
         let joins = calls.iter().filter(|call| 1 < call.operands.len());
         let joined = joins.flat_map(|call| &call.operands).copied().collect();
-        let (of, live, names) = (HashMap::new(), HashMap::new(), Names::default());
-        Variables { left, joined, of, live, names, free: CHAINED.iter().rev().map(|&name| name.to_owned()).collect() }
+        let free = CHAINED.iter().rev().filter(|name| !names.has(name)).map(|&name| name.to_owned()).collect();
+        Variables { left, joined, of: HashMap::new(), live: HashMap::new(), names, free }
     }
 
     /// A value has been taken; its variable is free when it is not taken again.

@@ -27,7 +27,9 @@ pub use train::{Places, program};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PyTorchError {
     /// A layer is nothing that PyTorch has.
-    #[error("layer `{path}` cannot be exported: {reason}")]
+    #[error(
+        "layer `{path}` has no form in PyTorch: {reason}\n  help: write it with layers that have one, or export the net to ONNX"
+    )]
     Layer {
         /// Its path.
         path: String,
@@ -45,8 +47,10 @@ pub enum PyTorchError {
         what: String,
     },
     /// A pattern of a recipe meets nothing.
-    #[error("{fault}")]
+    #[error("{}: {fault}", path.display())]
     Pattern {
+        /// The recipe.
+        path: PathBuf,
         /// Which, and what may be meant.
         fault: String,
     },
@@ -75,12 +79,17 @@ pub fn module(net: &Net, shapes: &Shapes, weights: Option<&str>) -> Result<Strin
     let tree = tree::Tree::of(net)?;
     let plan = body::Plan::of(net, shapes, &tree)?;
     let classes = class::classes(net, shapes, &tree, &plan);
-    text::write(net, shapes, &tree, &classes, weights)
+    text::write(net, shapes, &tree, &plan, &classes, weights)
 }
 
 /// Whether Python can import a file of this name.
 pub fn is_module_name(stem: &str) -> bool {
     names::is_attribute(stem)
+}
+
+/// Whether a file of this name beside a program would stand for what the program imports.
+pub fn hides_import(stem: &str) -> bool {
+    names::hides_import(stem)
 }
 
 /// The name of the class of a net.

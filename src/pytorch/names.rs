@@ -125,6 +125,32 @@ const OF_MODULE: &[&str] = &[
     "weight",
 ];
 
+/// Modules of Python and of the packages that programs import: a file of such a name beside a program hides them.
+const IMPORTED: &str = "
+    abc aifc annotationlib argparse array ast asynchat asyncio asyncore atexit audioop base64 bdb binascii bisect
+    builtins bz2 calendar cgi cgitb chunk cmath cmd code codecs codeop collections colorsys compileall compression
+    concurrent configparser contextlib contextvars copy copyreg cProfile crypt csv ctypes curses dataclasses
+    datetime dbm decimal difflib dis distutils doctest email encodings ensurepip enum errno faulthandler fcntl
+    filecmp fileinput filelock fnmatch fractions fsspec ftplib functools functorch gc genericpath getopt getpass
+    gettext glob graphlib grp gzip hashlib heapq hmac html http imaplib imghdr imp importlib inspect io ipaddress
+    itertools jinja2 json keyword linecache locale logging lzma mailbox mailcap markupsafe marshal math mimetypes
+    mmap modulefinder mpmath multiprocessing netrc networkx nis nntplib ntpath nturl2path numbers numpy opcode
+    operator optparse os ossaudiodev packaging pathlib pdb pickle pickletools PIL pipes pkgutil platform plistlib
+    poplib posix posixpath pprint profile pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue quopri
+    random re readline reprlib resource rlcompleter runpy safetensors sched secrets select selectors setuptools
+    shelve shlex shutil signal site smtpd smtplib sndhdr socket socketserver spwd sqlite3 sre_compile
+    sre_constants sre_parse ssl stat statistics string stringprep struct subprocess sunau sympy symtable sys
+    sysconfig syslog tabnanny tarfile telnetlib tempfile termios textwrap threading time timeit tkinter token
+    tokenize tomllib torch torchgen trace traceback tracemalloc triton tty turtle types typing typing_extensions
+    unicodedata unittest urllib uu uuid venv warnings wave weakref webbrowser wsgiref xdrlib xml xmlrpc zipapp
+    zipfile zipimport zlib zoneinfo
+";
+
+/// Whether a file of this name would stand for what a program imports.
+pub fn hides_import(stem: &str) -> bool {
+    IMPORTED.split_whitespace().any(|name| name == stem)
+}
+
 fn is_word(text: &str) -> bool {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     starts && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -152,6 +178,11 @@ impl Names {
     /// Says that a name is in use.
     pub fn take(&mut self, name: &str) {
         self.taken.insert(name.to_owned());
+    }
+
+    /// Whether a name is in use.
+    pub fn has(&self, name: &str) -> bool {
+        self.taken.contains(name)
     }
 
     /// The name, or one like it that is free.
@@ -193,30 +224,18 @@ pub fn camel(text: &str) -> String {
     parts.split('_').map(upper).collect()
 }
 
-/// What modules define beside the classes of blocks.
-pub const DEFINED: &[&str] = &[
-    "Affine",
-    "ChannelNorm",
-    "ChannelScale",
-    "Distances",
-    "F",
-    "HEADS",
-    "List",
-    "TableConv2d",
-    "Tensor",
-    "Tuple",
-    "WEIGHTS",
-    "Images",
-    "Pipeline",
-    "Batches",
-    "Heads",
-    "Random",
-];
+/// What modules define and import beside the classes of blocks and the helpers of layers.
+pub const DEFINED: &[&str] =
+    &["F", "HEADS", "List", "Tensor", "Tuple", "WEIGHTS", "_pair", "fill", "load", "os", "rename"];
+
+/// The classes among the helpers of layers.
+const CLASSES: &[&str] = &["Affine", "ChannelNorm", "ChannelScale", "Distances", "TableConv2d"];
 
 /// The name of the class of a net.
 pub fn net_class(name: &str) -> String {
     let class = camel(name);
-    if DEFINED.contains(&class.as_str()) || TAKEN.contains(&class.as_str()) { format!("{class}Net") } else { class }
+    let is_taken = [DEFINED, CLASSES, TAKEN].iter().any(|names| names.contains(&class.as_str()));
+    if is_taken { format!("{class}Net") } else { class }
 }
 
 /// A string of Python.

@@ -1,13 +1,16 @@
 //! Classes as a file of Python.
 
+use std::collections::HashSet;
+
 use super::PyTorchError;
+use super::body::Plan;
 use super::class::{Class, Classes, Fill};
-use super::draft::{Line, Piece, symbol_name};
+use super::draft::{Line, Piece};
 use super::names::{plain, quoted};
 use super::size::size;
 use super::tree::Tree;
 use crate::dim::Dim;
-use crate::ir::Net;
+use crate::ir::{Net, NodeId};
 use crate::op::Op;
 use crate::op::pytorch::Py;
 use crate::shape::Shapes;
@@ -22,12 +25,13 @@ pub fn write(
     net: &Net,
     shapes: &Shapes,
     tree: &Tree,
+    plan: &Plan,
     classes: &Classes,
     weights: Option<&str>,
 ) -> Result<String, PyTorchError> {
-    let mut writer = Writer { classes, text: String::new() };
+    let mut writer = Writer { plan, classes, text: String::new() };
     writer.head(net, weights);
-    for helper in &classes.helpers {
+    for helper in &plan.helpers {
         writer.text.push_str(&format!("\n\n{}", helper.text));
     }
     for class in &classes.list {
@@ -38,6 +42,7 @@ pub fn write(
 }
 
 struct Writer<'a> {
+    plan: &'a Plan,
     classes: &'a Classes,
     text: String,
 }
@@ -56,7 +61,7 @@ impl Writer<'_> {
         self.line(0, "Written by `netc export`. Shapes are those of one sample: channels, height, width.");
         self.line(0, "\"\"\"");
         let renames = self.classes.list.iter().any(|class| class.draft.init.iter().any(is_renaming));
-        let source = self.classes.helpers.iter().map(|helper| helper.text).collect::<String>();
+        let source = self.plan.helpers.iter().map(|helper| helper.text).collect::<String>();
         let several = self.classes.list.iter().any(|class| 1 < class.draft.results || !class.draft.heads.is_empty());
         let typed: Vec<&str> = [("List", source.contains("List[")), ("Tuple", several)]
             .into_iter()
@@ -134,7 +139,7 @@ impl Writer<'_> {
             if results == 1 { "Tensor".to_owned() } else { format!("Tuple[{}]", vec!["Tensor"; results].join(", ")) };
         let mut inputs: Vec<String> = draft.inputs.iter().map(|input| format!("{input}: Tensor")).collect();
         if !is_net {
-            inputs.extend(draft.symbols.iter().map(|symbol| format!("{}: int", symbol_name(symbol))));
+            inputs.extend(draft.symbols.iter().map(|symbol| format!("{}: int", self.plan.symbol(symbol))));
         }
         self.line(0, "");
         self.wrapped(1, &format!("def {name}(self, {}) -> {returns}:", inputs.join(", ")), "");
@@ -146,7 +151,7 @@ impl Writer<'_> {
             for symbol in &draft.symbols {
                 let place =
                     place_of(net, shapes, symbol).ok_or_else(|| PyTorchError::Size { symbol: symbol.clone() })?;
-                self.line(2, &format!("{} = {}.shape[{}]", symbol_name(symbol), draft.inputs[place.0], place.1));
+                self.line(2, &format!("{} = {}.shape[{}]", self.plan.symbol(symbol), draft.inputs[place.0], place.1));
             }
         }
         let mut shape = String::new();
@@ -268,7 +273,7 @@ impl Writer<'_> {
 
     fn slot(&self, class: &Class, slot: usize) -> String {
         match &class.fill[slot] {
-            Fill::Value(value) => value_text(value),
+            Fill::Value(value) => value_text(value, &|symbol| self.plan.symbol(symbol)),
             Fill::Param(param, times) => {
                 let name = if is_computed(class, slot) {
                     format!("self.{}", class.attributes[*param])
@@ -410,34 +415,37 @@ fn place_of(net: &Net, shapes: &Shapes, symbol: &str) -> Option<(usize, usize)> 
     })
 }
 
-/// The paths of layers that exist in training only, with the dot behind them.
+/// The paths of layers that exist in training only, with the dot behind them: their first parts, where these have no
+/// other layers.
 fn train_only(net: &Net) -> Vec<String> {
     let train_only = net.train_only();
-    let has_params = |op: &Op| !matches!(op, Op::Input(_));
-    let nodes = net.nodes().filter(|id| train_only[id.index()] && has_params(&net.node(*id).op));
-    let mut parts: Vec<String> =
-        nodes.filter_map(|id| net.node(id).path.split('.').next().map(|part| format!("{part}."))).collect();
-    parts.sort();
-    parts.dedup();
-    let is_shared =
-        |part: &String| net.nodes().any(|id| !train_only[id.index()] && net.node(id).path.starts_with(part.as_str()));
-    if parts.iter().any(is_shared) {
-        let nodes = net.nodes().filter(|id| train_only[id.index()] && has_params(&net.node(*id).op));
-        return nodes.map(|id| format!("{}.", net.node(id).path)).collect();
-    }
-    parts
+    let first = |id: &NodeId| net.node(*id).path.split('.').next().unwrap_or_default();
+    let is_layer = |id: &NodeId| !matches!(net.node(*id).op, Op::Input(_));
+    let (heads, kept): (Vec<NodeId>, Vec<NodeId>) = net.nodes().partition(|id| train_only[id.index()]);
+    let heads: Vec<NodeId> = heads.into_iter().filter(is_layer).collect();
+    let kept: HashSet<&str> = kept.iter().map(first).collect();
+    let is_shared = heads.iter().any(|id| kept.contains(first(id)));
+    let mut paths: Vec<String> = heads
+        .iter()
+        .map(|id| format!("{}.", if is_shared { net.node(*id).path.as_str() } else { first(id) }))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths
 }
 
-/// A value of Python.
-pub fn value_text(value: &Py) -> String {
+/// A value of Python, with a name for each symbol.
+fn value_text(value: &Py, name: &dyn Fn(&str) -> String) -> String {
     match value {
         Py::Int(value) => value.to_string(),
         Py::Float(value) => float_text(*value),
         Py::Bool(true) => "True".to_owned(),
         Py::Bool(false) => "False".to_owned(),
         Py::Text(text) => quoted(text),
-        Py::List(values) => format!("[{}]", values.iter().map(value_text).collect::<Vec<_>>().join(", ")),
-        Py::Size(dim) => size(dim, &symbol_name),
+        Py::List(values) => {
+            format!("[{}]", values.iter().map(|value| value_text(value, name)).collect::<Vec<_>>().join(", "))
+        }
+        Py::Size(dim) => size(dim, name),
     }
 }
 

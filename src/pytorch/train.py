@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from @module@ import @class@, fill
+import @module@ as net_module
 
 HERE = Path(__file__).resolve().parent
 
@@ -557,8 +557,8 @@ def run(options, rank, world, device):
     folder.mkdir(parents=True, exist_ok=True)
     if state_file.exists() and not options.resume:
         raise SystemExit(f"there is a run in {folder} already: add --resume, or name another --folder")
-    net = @class@()
-    fill(net, load_file(options.weights))
+    net = net_module.@class@()
+    net_module.fill(net, load_file(options.weights))
     net.to(device)
     if device.type == "cuda" and world > 1:
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
@@ -629,7 +629,9 @@ def run(options, rank, world, device):
                 mean_loss, accuracy = at["loss"] / at["seen"], at["right"] / at["seen"]
                 place = f"epoch {epoch}/{EPOCHS}  batch {at['batch']}/{batches.count}"
                 say(f"{place}  loss {mean_loss:.4f}  accuracy {accuracy:.2%}  rate {rate:.3g}", flush=True)
-            if time.monotonic() - saved > SAVE_SECONDS and at["batch"] < batches.count:
+            now = time.monotonic()
+            if now - saved > SAVE_SECONDS and at["batch"] < batches.count:
+                at["seconds"], begun = at["seconds"] + now - begun, now
                 save_state()
                 saved = time.monotonic()
         at["seconds"] += time.monotonic() - begun

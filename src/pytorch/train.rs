@@ -19,7 +19,7 @@ use crate::op::loss::LossKind;
 use crate::train::optimiser::Kind;
 use crate::train::recipe::{Normalise, Recipe};
 use crate::train::schedule;
-use crate::weights::parameters;
+use crate::weights::{Parameter, parameters};
 
 const PROGRAM: &str = include_str!("train.py");
 
@@ -46,7 +46,7 @@ pub fn program(recipe: &Recipe, compiled: &Compiled, places: Places) -> Result<S
         key: key.to_owned(),
         what: what.to_owned(),
     };
-    check(recipe, compiled, &wrong)?;
+    check(recipe, compiled, places, &wrong)?;
     let (net, shapes) = (&compiled.net, &compiled.shapes);
     let input = net.inputs.first().filter(|_| net.inputs.len() == 1);
     let known = input.and_then(|&id| shapes.of(id.into()).as_known());
@@ -96,10 +96,22 @@ pub fn program(recipe: &Recipe, compiled: &Compiled, places: Places) -> Result<S
 }
 
 /// What a program would leave out, and what is wrong with the recipe for the net.
-fn check(recipe: &Recipe, compiled: &Compiled, wrong: &dyn Fn(&str, &str) -> PyTorchError) -> Result<(), PyTorchError> {
+fn check(
+    recipe: &Recipe,
+    compiled: &Compiled,
+    places: Places,
+    wrong: &dyn Fn(&str, &str) -> PyTorchError,
+) -> Result<(), PyTorchError> {
     let parameters = parameters(&compiled.net, &compiled.shapes);
     if let Some(fault) = recipe.idle_pattern(parameters.iter().map(|parameter| parameter.name.as_str())) {
-        return Err(PyTorchError::Pattern { fault });
+        return Err(PyTorchError::Pattern { path: places.recipe.to_owned(), fault });
+    }
+    let needed = compiled.net.needed_by(compiled.net.outputs.iter().map(|output| output.value));
+    let learns = |parameter: &Parameter| parameter.spec.role.trainable() && needed[parameter.node.index()];
+    if !parameters.iter().any(|parameter| learns(parameter) && recipe.is_trained(&parameter.name, 1)) {
+        let what = "leaves nothing to train in the first epoch: all is frozen, or leads to no output\n  \
+                    help: name what is trained in `freeze.unfreeze`";
+        return Err(wrong("freeze", what));
     }
     if recipe.run.checkpoint_activations {
         return Err(wrong("run.checkpoint_activations", "has no counterpart: set it to false"));

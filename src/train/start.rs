@@ -51,6 +51,10 @@ pub fn start(compiled: &Compiled, by: &Init, seed: u64, base: &Path) -> Result<S
         let zeros = || StoredTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]);
         weights.insert(name, if is_zero { zeros().unwrap_or_else(|| tensor.clone()) } else { tensor.clone() });
     }
+    if fresh.is_empty() {
+        // What the file says beside its tensors is of other ones where some are drawn.
+        given.metadata().iter().for_each(|(key, value)| weights.set_metadata(key, value));
+    }
     if let Some(path) = &by.weights {
         let unused: Vec<&str> = given.iter().map(|(name, _)| name).filter(|name| weights.get(name).is_none()).collect();
         let _ = writeln!(report, "{}: {taken} of {} tensors taken", path.display(), weights.len());
@@ -84,7 +88,8 @@ mod tests {
     fn a_checkpoint_gives_what_fits_and_the_rest_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let other = crate::compile_text("a.net", &NET.replace("classes = 3", "classes = 5")).unwrap();
-        let stored = init(&other.init_specs(), Scheme::He, 9).unwrap();
+        let mut stored = init(&other.init_specs(), Scheme::He, 9).unwrap();
+        stored.set_metadata("classes", "[]");
         stored.write_safetensors(&folder.path().join("w")).unwrap();
         let compiled = crate::compile_text("a.net", NET).unwrap();
         let by = Init { weights: Some("w".into()), zero: vec!["bn1.weight".into()], ..Init::default() };
@@ -96,6 +101,9 @@ mod tests {
             "{}",
             found.report
         );
+        assert!(found.weights.metadata().is_empty());
+        let whole = start(&other, &by, 1, folder.path()).unwrap();
+        assert_eq!(whole.weights.metadata()["classes"], "[]");
         let drawn = start(&compiled, &Init { weights: None, ..by }, 1, folder.path()).unwrap();
         assert!(drawn.report.is_empty() && drawn.weights.get("bn1.weight").unwrap().to_f32().iter().all(|&x| x == 0.0));
     }
