@@ -161,6 +161,27 @@ fn errors_leave_output_files_as_they_were() {
 }
 
 #[test]
+fn exports_and_imports_do_not_write_over_what_they_read() {
+    let folder = TempDir::new().unwrap();
+    let tiny = file(&folder, "tiny.net", TINY);
+    let model = folder.path().join("tiny.onnx").to_str().unwrap().to_owned();
+    expect(&netc(&["export", &tiny, "--without-weights", "-o", &model]), 0);
+    let before = (fs::read(&tiny).unwrap(), fs::read(&model).unwrap());
+    let over = &["would be written over", "help: name another file with -o"];
+    fails(&["export", &tiny, "--without-weights", "--to", "onnx", "-o", &tiny], 2, over);
+    fails(&["export", &model, "-o", &model], 2, over);
+    fails(&["export", &tiny, "--weights", &model, "-o", &model], 2, over);
+    fails(&["import", &model, "-o", &model], 2, over);
+    let other = folder.path().join("other.onnx").to_str().unwrap().to_owned();
+    fails(&["import", &model, "-o", &other], 2, &["a source is named .net"]);
+    fails(&["export", &tiny, "-o", &other, "--recipe", "r.toml"], 2, &["--recipe is for PyTorch"]);
+    fails(&["export", &tiny, "-o", &other], 2, &["--weights", "--without-weights"]);
+    fails(&["export", &tiny, "-o", "tiny"], 2, &["end it in .onnx or .py"]);
+    assert_eq!((fs::read(&tiny).unwrap(), fs::read(&model).unwrap()), before);
+    assert!(!Path::new(&other).exists());
+}
+
+#[test]
 fn new_starts_a_net_that_checks_and_runs_and_never_overwrites() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("mine.net");

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -73,10 +73,6 @@ impl Export {
     pub(super) fn run(self) -> Outcome {
         let named = |name: &str| self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(name));
         let by_name = [("onnx", To::Onnx), ("py", To::Pytorch)].into_iter().find(|(name, _)| named(name));
-        super::refuse_to_overwrite(&self.output, Path::new(&self.source.file))?;
-        if let Some(weights) = self.stored.path() {
-            super::refuse_to_overwrite(&self.output, weights)?;
-        }
         match self.to.or(by_name.map(|(_, to)| to)) {
             Some(To::Onnx) => {
                 self.refuse("PyTorch", &[("--recipe", self.pytorch.recipe.is_some())])?;

@@ -1,7 +1,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::export::Export;
-use super::{Failure, Outcome, complain};
+use super::{Failure, Outcome, complain, is_same};
 use crate::data::{DataError, write_atomic};
 use crate::pytorch::{self, Places};
 use crate::train::recipe::Recipe;
@@ -111,12 +111,6 @@ fn refuse_overwriting(written: &[&Path], read: &[PathBuf]) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// Whether both are names of a file that exists.
-fn is_same(a: &Path, b: &Path) -> bool {
-    let whole = |path: &Path| std::fs::canonicalize(path).ok();
-    whole(a).is_some_and(|a| Some(a) == whole(b))
 }
 
 /// What the recipe sets of its net, and then what the call sets.

@@ -32,6 +32,7 @@ mod train;
 mod weights;
 
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -199,14 +200,18 @@ fn complain(word: &str, message: &str) {
 }
 
 /// Refuses to write over a file that is read.
-fn refuse_to_overwrite(output: &std::path::Path, input: &std::path::Path) -> Outcome {
-    let real = |path: &std::path::Path| std::fs::canonicalize(path).ok();
-    match (real(output), real(input)) {
-        (Some(output), Some(input)) if output == input => {
-            Err(Failure::Call(format!("-o {}: this file is read; write another one", output.display())))
-        }
-        _ => Ok(()),
+fn refuse_to_overwrite(output: &Path, input: &Path) -> Outcome {
+    if !is_same(output, input) {
+        return Ok(());
     }
+    let (output, input) = (output.display(), input.display());
+    Err(Failure::Call(format!("{output}: would be written over {input}\n  help: name another file with -o")))
+}
+
+/// Whether both are names of a file that exists.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    whole(a).is_some_and(|a| Some(a) == whole(b))
 }
 
 /// Prints data to standard output.
@@ -219,7 +224,7 @@ fn print(text: &str) -> Outcome {
 }
 
 /// Writes a drawing to a file: a PNG where its name ends so, else the SVG as it is.
-fn write_drawing(path: &std::path::Path, svg: String) -> Outcome {
+fn write_drawing(path: &Path, svg: String) -> Outcome {
     let is_png = path.extension().is_some_and(|extension| extension == "png");
     let bytes = if is_png { crate::picture::png::png(&svg)? } else { svg.into_bytes() };
     Ok(crate::data::write_atomic(path, |out| out.write_all(&bytes))?)
@@ -267,7 +272,7 @@ impl Source {
     }
 
     fn compile_with(&self, settings: &Settings) -> Result<Compiled, Failure> {
-        let path = std::path::Path::new(&self.file);
+        let path = Path::new(&self.file);
         let checked = if crate::is_model(path) {
             crate::check_model(path, settings)?
         } else {
