@@ -80,11 +80,13 @@ impl Writer<'_> {
                     whole.inspect(|value| _ = self.named.remove(value));
                     let mut statements = self.body(&items[at..end], &inner);
                     self.named.extend(whole);
-                    named.map(|value| self.finals.insert(value, inner.clone()));
                     let is_group = matches!(
                         statements.as_slice(),
                         [Statement { label: None, what: What::Group { .. } | What::From { .. }, .. }]
                     );
+                    // Behind a side chain the value of a scope is what stood in front of it.
+                    let ends_aside = !is_group && matches!(items[end - 1], Item::From(..));
+                    named.filter(|_| !ends_aside).map(|value| self.finals.insert(value, inner.clone()));
                     body.push(if is_group {
                         Statement { label: Some(part), ..statements.swap_remove(0) }
                     } else {

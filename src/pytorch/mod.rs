@@ -75,6 +75,13 @@ const MOST_DEPTH: usize = 100;
 ///
 /// # Errors
 /// When a layer has no form in PyTorch.
+///
+/// ```
+/// let compiled = netc::compile("specs/lenet5.net")?;
+/// let text = netc::pytorch::module(&compiled.net, &compiled.shapes, Some("lenet5.safetensors"))?;
+/// assert!(text.contains("class Lenet5(nn.Module):"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn module(net: &Net, shapes: &Shapes, weights: Option<&str>) -> Result<String, PyTorchError> {
     let tree = tree::Tree::of(net)?;
     let plan = body::Plan::of(net, shapes, &tree)?;
