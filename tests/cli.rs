@@ -174,6 +174,7 @@ fn exports_and_imports_do_not_write_over_what_they_read() {
     fails(&["import", &model, "-o", &model], 2, over);
     let other = folder.path().join("other.onnx").to_str().unwrap().to_owned();
     fails(&["import", &model, "-o", &other], 2, &["a source is named .net"]);
+    fails(&["import", &tiny], 2, &["is a source of netc already"]);
     fails(&["export", &tiny, "-o", &other, "--recipe", "r.toml"], 2, &["--recipe is for PyTorch"]);
     fails(&["export", &tiny, "-o", &other], 2, &["--weights", "--without-weights"]);
     fails(&["export", &tiny, "-o", "tiny"], 2, &["end it in .onnx or .py"]);

@@ -30,6 +30,10 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(self) -> Outcome {
         let options = ImportOptions { fixed: self.fixed()?, without_weights: self.output.is_none() };
+        if self.model.extension().is_some_and(|extension| extension == "net") {
+            let model = self.model.display();
+            return Err(Failure::Call(format!("{model} is a source of netc already; name an .onnx file")));
+        }
         let weights_file = self.weights_file()?;
         if let Some(output) = &self.output {
             super::refuse_to_overwrite(output, &self.model)?;
