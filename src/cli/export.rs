@@ -98,6 +98,12 @@ impl Export {
         }
     }
 
+    /// The files of the net and its weights.
+    pub(super) fn read(&self) -> Vec<PathBuf> {
+        let stored = [&self.stored.weights, &self.stored.rename].into_iter().flatten();
+        std::iter::once(PathBuf::from(&self.source.file)).chain(stored.cloned()).collect()
+    }
+
     /// Refuses options that mean nothing for what is written.
     fn refuse(&self, other: &str, options: &[(&str, bool)]) -> Outcome {
         match options.iter().find(|(_, given)| *given) {

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::export::Export;
 use super::input::normalise_by;
-use super::{Failure, Outcome, complain, refuse_to_overwrite};
+use super::{Failure, OTHER_FILE, Outcome, complain, refuse_overwriting};
 use crate::Compiled;
 use crate::data::Labels;
 use crate::onnx::{self, ExportOptions, OnnxError};
@@ -11,8 +11,8 @@ use crate::train::trainer::CLASSES;
 
 /// Writes the model.
 pub(super) fn run(export: &Export) -> Outcome {
-    refuse_to_overwrite(&export.output, Path::new(&export.source.file))?;
-    export.stored.path().map_or(Ok(()), |weights| refuse_to_overwrite(&export.output, weights))?;
+    let read: Vec<PathBuf> = export.read().into_iter().chain(export.onnx.labels.clone()).collect();
+    refuse_overwriting(&[&export.output], &read, OTHER_FILE)?;
     let mut compiled = export.source.compile()?;
     let checkpoint = if export.onnx.without_weights { None } else { export.stored.checkpoint(&compiled)? };
     if checkpoint.is_none() && !export.onnx.without_weights {

@@ -1,7 +1,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::export::Export;
-use super::{Failure, Outcome, complain, is_same};
+use super::{Failure, Outcome, complain, is_same, refuse_overwriting};
 use crate::data::{DataError, write_atomic};
 use crate::pytorch::{self, Places};
 use crate::train::recipe::Recipe;
@@ -29,7 +29,8 @@ pub(super) fn run(export: &Export) -> Outcome {
     written.extend(weights.iter().filter(|_| !is_there).map(|_| beside.as_path()));
     written.extend(program.iter().map(|program| program.path.as_path()));
     written.extend(start.as_deref());
-    refuse_overwriting(&written, &read(export, recipe.as_ref()))?;
+    let help = "give the module another name with -o, or the program with --train";
+    refuse_overwriting(&written, &read(export, recipe.as_ref()), help)?;
     if let Some(weights) = weights.as_ref().filter(|_| !is_there) {
         weights.tensors.write_safetensors(&beside)?;
     }
@@ -87,30 +88,13 @@ fn is_written(export: &Export, weights: &Weights, beside: &Path) -> bool {
 
 /// The files that the export reads.
 fn read(export: &Export, recipe: Option<&(&Path, Recipe)>) -> Vec<PathBuf> {
-    let mut read = vec![PathBuf::from(&export.source.file)];
-    read.extend([&export.stored.weights, &export.stored.rename].into_iter().flatten().cloned());
+    let mut read = export.read();
     if let Some((path, recipe)) = recipe {
         read.push(path.to_path_buf());
         let of_init = [&recipe.init.weights, &recipe.init.rename].into_iter().flatten();
         read.extend(of_init.map(|file| folder(path).join(file)));
     }
     read
-}
-
-fn refuse_overwriting(written: &[&Path], read: &[PathBuf]) -> Outcome {
-    for (at, path) in written.iter().enumerate() {
-        let written_twice = written[..at].contains(path);
-        let read = read.iter().find(|read| is_same(read, path));
-        if let Some(what) =
-            read.map(|read| read.display().to_string()).or(written_twice.then(|| "the module".to_owned()))
-        {
-            return Err(Failure::Call(format!(
-                "{}: would be written over {what}\n  help: give the module another name with -o, or the program with --train",
-                path.display(),
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// What the recipe sets of its net, and then what the call sets.

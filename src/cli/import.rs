@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, Outcome, complain, print};
+use super::{Failure, OTHER_FILE, Outcome, complain, print, refuse_overwriting};
 use crate::data::{npy, write_atomic};
 use crate::onnx::{Constant, ImportOptions, Imported, import};
 use crate::weights::WriteOptions;
@@ -36,7 +36,7 @@ impl Import {
         }
         let weights_file = self.weights_file()?;
         if let Some(output) = &self.output {
-            super::refuse_to_overwrite(output, &self.model)?;
+            refuse_overwriting(&[output], std::slice::from_ref(&self.model), OTHER_FILE)?;
             if crate::is_model(output) {
                 return Err(Failure::Call(format!("-o {}: a source is named .net", output.display())));
             }

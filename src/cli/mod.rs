@@ -32,7 +32,7 @@ mod train;
 mod weights;
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -199,13 +199,19 @@ fn complain(word: &str, message: &str) {
     let _ = writeln!(out, "{color}{word}\x1b[0m: {message}");
 }
 
-/// Refuses to write over a file that is read.
-fn refuse_to_overwrite(output: &Path, input: &Path) -> Outcome {
-    if !is_same(output, input) {
-        return Ok(());
+/// What to do about an output that is an input.
+const OTHER_FILE: &str = "name another file with -o";
+
+/// Refuses to write over a file that is read, and to write one twice; `help` says what to do.
+fn refuse_overwriting(written: &[&Path], read: &[PathBuf], help: &str) -> Outcome {
+    for (at, path) in written.iter().enumerate() {
+        let own = read.iter().map(PathBuf::as_path).find(|read| is_same(read, path));
+        if let Some(what) = own.or_else(|| written[..at].iter().copied().find(|other| other == path)) {
+            let (path, what) = (path.display(), what.display());
+            return Err(Failure::Call(format!("{path}: would be written over {what}\n  help: {help}")));
+        }
     }
-    let (output, input) = (output.display(), input.display());
-    Err(Failure::Call(format!("{output}: would be written over {input}\n  help: name another file with -o")))
+    Ok(())
 }
 
 /// Whether both are names of a file that exists.

@@ -1,7 +1,7 @@
 //! Where a command's weights come from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -90,11 +90,6 @@ impl Stored {
             Some(map) => Ok(Some(Rename::open(map)?.apply(&checkpoint)?)),
             None => Ok(Some(checkpoint)),
         }
-    }
-
-    /// The file that is named.
-    pub(super) fn path(&self) -> Option<&Path> {
-        self.weights.as_deref()
     }
 
     /// What may differ between the file and the net.

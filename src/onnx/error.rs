@@ -99,9 +99,7 @@ impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (nodes, are) = if self.0.len() == 1 { ("node", "is") } else { ("nodes", "are") };
         write!(f, "{} {nodes} of the model {are} nothing that the language expresses:", self.0.len())?;
-        for node in self.0 {
-            write!(f, "\n  {} `{}`: {}", node.op_type, show(&node.name), node.reason)?;
-        }
+        each(f, self.0)?;
         write!(f, "\n  help: docs/onnx.md lists what is expressed; simplify the model, or cut these parts off")
     }
 }
@@ -112,11 +110,14 @@ impl fmt::Display for Layers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (layers, have) = if self.0.len() == 1 { ("layer", "has") } else { ("layers", "have") };
         write!(f, "{} {layers} of the net {have} no counterpart in ONNX:", self.0.len())?;
-        for layer in self.0 {
-            write!(f, "\n  {} `{}`: {}", layer.op_type, show(&layer.name), layer.reason)?;
-        }
+        each(f, self.0)?;
         write!(f, "\n  help: docs/to-onnx.md says what each operator set lacks")
     }
+}
+
+/// A line for each.
+fn each(f: &mut fmt::Formatter<'_>, nodes: &[UnfitNode]) -> fmt::Result {
+    nodes.iter().try_for_each(|node| write!(f, "\n  {} `{}`: {}", node.op_type, show(&node.name), node.reason))
 }
 
 /// A name from a file as a message shows it: short and without control characters.

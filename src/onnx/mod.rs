@@ -2,7 +2,8 @@
 //!
 //! [`import`] reads a model: the wire format (`wire`, `proto`, `tensor`), nodes to layers by the rules that stand in each
 //! operator's file (`lower`, `fold`, `views`), what exporters take apart put together again (`tidy`), and paths for all of it
-//! (`names`). Out comes a net with its weights, or everything that the language does not express.
+//! (`names`). Out comes a net with its weights, or everything that the language does not express. [`export`] goes the other
+//! way; what only netc says of a net stands in the model's metadata (`head`).
 
 pub mod error;
 mod export;

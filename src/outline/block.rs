@@ -5,14 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::columns::{Argument, parameters};
 use super::scope::is_number;
 use super::{Arg, Block, Outline, Statement, What};
 use crate::op::{self, Value};
 use crate::syntax::KEYWORDS;
 use crate::tensor::Shape;
-
-/// Multiples of a parameter that an argument may be.
-const MOST_TIMES: u64 = 16;
 
 /// The outline of statements.
 pub fn blocks(mut body: Vec<Statement>) -> Outline {
@@ -239,11 +237,14 @@ impl Made {
         }
         let columns: Vec<Vec<&Value>> = (0..slots.len()).map(|at| rows.iter().map(|row| &row[at]).collect()).collect();
         let (map, bases) = parameters(&columns);
+        let map = map.into_iter().zip(&columns).map(|(parameter, column)| {
+            parameter.map_or_else(|| Arg::Value(column[0].clone()), |(param, times)| Arg::Param(param, times))
+        });
         let params = named(&bases, &slots, &columns);
-        let mut next = map.iter();
+        let mut next = map;
         each_arg(&mut template, "", outline, &mut |_, arg| {
             if let Some(mapped) = next.next() {
-                *arg = mapped.clone();
+                *arg = mapped;
             }
         });
         // Parameters without a default come first.
@@ -310,46 +311,13 @@ fn each_arg(statement: &mut Statement, scope: &str, outline: &Outline, visit: &m
     parts_mut(statement).into_iter().for_each(|part| each_arg(part, &inner, outline, visit));
 }
 
-/// For each column what stands in the block, and the columns that become parameters.
-fn parameters(columns: &[Vec<&Value>]) -> (Vec<Arg>, Vec<usize>) {
-    let differs = |column: &[&Value]| column.iter().any(|value| *value != column[0]);
-    let mut bases: Vec<usize> = Vec::new();
-    for at in (0..columns.len()).filter(|&at| differs(&columns[at])) {
-        if bases.iter().any(|&base| times(&columns[base], &columns[at]).is_some()) {
-            continue;
+impl Argument for Value {
+    fn positive(&self) -> Option<u64> {
+        match self {
+            Value::Int(dim) => dim.as_u64().filter(|&value| value > 0),
+            _ => None,
         }
-        // A column of which earlier ones are multiples takes their place.
-        bases.retain(|&base| times(&columns[at], &columns[base]).is_none());
-        bases.push(at);
     }
-    bases.sort_unstable();
-    let arg = |column: &Vec<&Value>| {
-        let base = bases
-            .iter()
-            .enumerate()
-            .filter(|_| differs(column))
-            .find_map(|(param, &base)| Some((param, times(&columns[base], column)?)));
-        base.map_or_else(|| Arg::Value(column[0].clone()), |(param, times)| Arg::Param(param, times))
-    };
-    (columns.iter().map(arg).collect(), bases)
-}
-
-/// How many times one column the other is.
-fn times(base: &[&Value], column: &[&Value]) -> Option<u64> {
-    if base == column {
-        return Some(1);
-    }
-    let int = |value: &Value| match value {
-        Value::Int(dim) => dim.as_u64().filter(|&value| value > 0),
-        _ => None,
-    };
-    let factor =
-        int(column.first()?)?.checked_div(int(base.first()?)?).filter(|factor| (2..=MOST_TIMES).contains(factor))?;
-    let all = base
-        .iter()
-        .zip(column)
-        .all(|(base, value)| int(base).and_then(|base| base.checked_mul(factor)) == int(value) && int(value).is_some());
-    all.then_some(factor)
 }
 
 /// Names and defaults of parameters.

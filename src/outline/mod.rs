@@ -2,11 +2,12 @@
 //!
 //! [`outline`] takes a net whose layers have paths, from wherever it comes. `chain` finds branches that part and join again
 //! (a series-parallel decomposition), `scope` makes scopes of the paths, `block` makes blocks of scopes that are alike but for
-//! their arguments, `text` writes it down. What cannot be written so is wired by name; that the text means the same net is
+//! their arguments (`columns` says which of these are parameters), `text` writes it down. What cannot be written so is wired by name; that the text means the same net is
 //! for the caller to check, with [`difference`].
 
 mod block;
 mod chain;
+pub mod columns;
 mod same;
 mod scope;
 mod text;

@@ -9,6 +9,7 @@ use super::names::{self, Names};
 use super::tree::Tree;
 use crate::ir::{CallSite, Net};
 use crate::op::pytorch::Py;
+use crate::outline::columns::{Argument, parameters};
 use crate::shape::Shapes;
 
 /// The classes of a net, each behind those that it is made of; the last is the net.
@@ -47,13 +48,11 @@ pub enum Fill {
     /// A value.
     Value(Py),
     /// An argument of the class, times a number.
-    Param(usize, i64),
+    Param(usize, u64),
 }
 
 /// What PyTorch calls the number of channels of a normalisation.
 const PER_CHANNEL: [&str; 3] = ["num_features", "num_channels", "normalized_shape"];
-/// Multiples of an argument that another may be.
-const MOST_TIMES: i64 = 16;
 /// The most arguments of a class, and arguments in it that differ.
 const MOST_PARAMS: usize = 64;
 const MOST_DIFFERING: usize = 1024;
@@ -147,7 +146,11 @@ fn class(
     let columns: Vec<Vec<&Py>> = (0..group[0].draft.slots.len())
         .map(|at| group.iter().map(|one| &one.draft.slots[at].value).collect())
         .collect();
-    let (mut fill, mut bases) = parameters(&columns);
+    let (map, mut bases) = parameters(&columns);
+    let fills = map.into_iter().zip(&columns).map(|(parameter, column)| {
+        parameter.map_or_else(|| Fill::Value(column[0].clone()), |(param, times)| Fill::Param(param, times))
+    });
+    let mut fill: Vec<Fill> = fills.collect();
     // What comes in first, then the block's own arguments in their order, then what is derived from them.
     let rank = |at: usize| match hint(at, &columns, &group) {
         Some((place, _)) => (1, place),
@@ -242,37 +245,10 @@ fn fixed(value: &Py) -> String {
     }
 }
 
-/// For each slot what stands in it, and the slots that become arguments of the class.
-fn parameters(columns: &[Vec<&Py>]) -> (Vec<Fill>, Vec<usize>) {
-    let differs = |column: &[&Py]| column.iter().any(|value| *value != column[0]);
-    let mut bases: Vec<usize> = Vec::new();
-    for at in (0..columns.len()).filter(|&at| differs(&columns[at])) {
-        if bases.iter().any(|&base| times(&columns[base], &columns[at]).is_some()) {
-            continue;
-        }
-        bases.retain(|&base| times(&columns[at], &columns[base]).is_none());
-        bases.push(at);
+impl Argument for Py {
+    fn positive(&self) -> Option<u64> {
+        if let Py::Int(value) = self { u64::try_from(*value).ok().filter(|&value| 0 < value) } else { None }
     }
-    bases.sort_unstable();
-    let fill = |column: &Vec<&Py>| {
-        let mut bases = bases.iter().enumerate().filter(|_| differs(column));
-        let found = bases.find_map(|(param, &base)| Some(Fill::Param(param, times(&columns[base], column)?)));
-        found.unwrap_or_else(|| Fill::Value(column[0].clone()))
-    };
-    (columns.iter().map(fill).collect(), bases)
-}
-
-/// How many times one column the other is.
-fn times(base: &[&Py], column: &[&Py]) -> Option<i64> {
-    if base == column {
-        return Some(1);
-    }
-    let int = |value: &Py| if let Py::Int(value) = value { Some(*value).filter(|&value| 0 < value) } else { None };
-    let factor = int(column.first()?)?.checked_div(int(base.first()?)?)?;
-    let fits = |(base, column): (&&Py, &&Py)| Some(int(base)?.checked_mul(factor)? == int(column)?);
-    let is_multiple =
-        (2..=MOST_TIMES).contains(&factor) && base.iter().zip(column).all(|both| fits(both) == Some(true));
-    is_multiple.then_some(factor)
 }
 
 /// Names of arguments: those of the block where it has an argument with these values.

@@ -319,18 +319,27 @@ impl Writer<'_> {
     }
 }
 
-/// The first brackets that are worth to be broken: those with the most between them.
-fn brackets(code: &str) -> Option<(usize, usize)> {
-    let mut open = Vec::new();
-    let mut found: Option<(usize, usize)> = None;
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, c) in code.char_indices() {
+/// The characters of code that stand in no string, with their places.
+fn outside_strings(code: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quoted, mut escaped) = (false, false);
+    code.char_indices().filter(move |&(_, c)| {
+        let inside = quoted;
         match c {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            _ if quoted => {}
+            _ => {}
+        }
+        !inside && c != '"'
+    })
+}
+
+/// The first brackets that are worth to be broken: those with the most between them.
+fn brackets(code: &str) -> Option<(usize, usize)> {
+    let mut open = Vec::new();
+    let mut found: Option<(usize, usize)> = None;
+    for (at, c) in outside_strings(code) {
+        match c {
             '(' | '[' => open.push(at),
             ')' | ']' => {
                 let first = open.pop()?;
@@ -348,13 +357,8 @@ fn brackets(code: &str) -> Option<(usize, usize)> {
 /// What stands between commas.
 fn split(code: &str) -> Vec<&str> {
     let (mut items, mut depth, mut from) = (Vec::new(), 0usize, 0);
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, c) in code.char_indices() {
+    for (at, c) in outside_strings(code) {
         match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if quoted => {}
             '(' | '[' => depth += 1,
             ')' | ']' => depth = depth.saturating_sub(1),
             ',' if depth == 0 => {

@@ -5,7 +5,7 @@ use crate::dim::Dim;
 use crate::op::activation::Activation;
 use crate::op::affine::Affine;
 use crate::op::div::Div;
-use crate::op::geom::{Padding, Windows};
+use crate::op::geom::Windows;
 use crate::op::mul::Mul;
 use crate::op::onnx::{Import, Live, Unfit};
 use crate::op::permute::Permute;
@@ -123,6 +123,6 @@ fn pooled(node: &mut Import, x: &Live, over: [bool; 3], largest: bool) -> Result
         }
     };
     let kernel = extent.ok_or_else(|| Unfit::new("it reduces an axis whose size is not known, beside another"))?;
-    let windows = Windows { kernel, stride: kernel, dilation: [1, 1], padding: Padding::Sides([0; 4]), ceil: false };
+    let windows = Windows { kernel, ..Windows::single(kernel) };
     node.emit_one(Pool { function: average(true), extent: Extent::Windows(windows) }, &[x], Vec::new())
 }
